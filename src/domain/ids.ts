@@ -1,0 +1,74 @@
+import { randomBytes, randomFillSync } from 'node:crypto';
+
+declare const brand: unique symbol;
+type Id<Name extends string> = string & { readonly [brand]: Name };
+
+/** `org_` + two digits of shard + 14 base62 characters. */
+export type OrgId = Id<'OrgId'>;
+/** `tok_` + two digits of shard + 12 base62 characters; the same shard as its organization. */
+export type TokenId = Id<'TokenId'>;
+/** `req_` + 32 hex digits of a UUIDv7: sorts by time, and is made here, never by the client. */
+export type RequestId = Id<'RequestId'>;
+
+/** Hot state is cut into this many hash tags, `{00}` … `{63}`. Fixed for ever: it is written into every token. */
+export const SHARDS = 64;
+
+const ORG = /^org_([0-5]\d|6[0-3])[0-9A-Za-z]{14}$/;
+const TOKEN = /^tok_([0-5]\d|6[0-3])[0-9A-Za-z]{12}$/;
+const REQUEST = /^req_[0-9a-f]{32}$/;
+
+export const isOrgId = (text: string): text is OrgId => ORG.test(text);
+export const isTokenId = (text: string): text is TokenId => TOKEN.test(text);
+export const isRequestId = (text: string): text is RequestId => REQUEST.test(text);
+
+/** `07` for `org_07…` and `tok_07…`: the hash tag under which everything of an organization lives. */
+export const shardOf = (id: OrgId | TokenId): string => id.slice(4, 6);
+
+export function newOrgId(shard: number = randomBytes(1).readUInt8(0) % SHARDS): OrgId {
+  return `org_${String(shard).padStart(2, '0')}${base62(14)}` as OrgId;
+}
+
+export function newTokenId(org: OrgId): TokenId {
+  return `tok_${shardOf(org)}${base62(12)}` as TokenId;
+}
+
+const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
+
+/** Uniform base62 text from the system's random source; bytes above 247 are dropped so that no digit is favoured. */
+export function base62(length: number): string {
+  let text = '';
+  while (text.length < length) {
+    for (const byte of randomBytes(length * 2)) {
+      if (byte < 248 && text.length < length) text += ALPHABET[byte % 62];
+    }
+  }
+  return text;
+}
+
+const pool = Buffer.alloc(8 * 512);
+let poolAt = pool.length;
+let lastMs = 0;
+let counter = 0;
+
+/** A UUIDv7 whose 12-bit counter keeps ids of one process in order within a millisecond. */
+export function newRequestId(nowMs: number = Date.now()): RequestId {
+  if (nowMs > lastMs) {
+    lastMs = nowMs;
+    counter = 0;
+  } else if (++counter > 0xfff) {
+    lastMs += 1;
+    counter = 0;
+  }
+  if (poolAt === pool.length) {
+    randomFillSync(pool);
+    poolAt = 0;
+  }
+  pool[poolAt] = ((pool[poolAt] ?? 0) & 0x3f) | 0x80;
+  const random = pool.toString('hex', poolAt, poolAt + 8);
+  poolAt += 8;
+  const time = lastMs.toString(16).padStart(12, '0');
+  return `req_${time}7${counter.toString(16).padStart(3, '0')}${random}` as RequestId;
+}
+
+/** The moment a request id was made, in milliseconds; this decides its partition and its day. */
+export const requestTimeMs = (id: RequestId): number => Number.parseInt(id.slice(4, 16), 16);

@@ -1,0 +1,76 @@
+import type { CreditValue } from './credits.js';
+
+/** What the operator's YAML and environment say, once validated and frozen. Root files hand the parts to the folders. */
+export interface Settings {
+  readonly host: string;
+  readonly port: number;
+  readonly dataDir: string;
+  readonly roles: readonly Role[];
+  readonly databaseUrl: string | null;
+  /** One server (`redis://…`) or the seeds of a cluster (`redis-cluster://h1:p,h2:p`). */
+  readonly redisUrl: string | null;
+  readonly logLevel: string;
+  /** Where people reach this server from outside; null = derived from the request. */
+  readonly publicUrl: string | null;
+  /** Number of gateway processes when Redis is used; 0 = one per core. */
+  readonly gatewayProcesses: number;
+  readonly credits: CreditSettings;
+  readonly gateway: GatewaySettings;
+  readonly upstreams: readonly UpstreamSettings[];
+  readonly trialCredits: number;
+}
+
+export type Role = 'gateway' | 'api' | 'worker';
+
+export interface CreditSettings {
+  readonly name: string;
+  /** null: the operator does not publish what a credit is worth. */
+  readonly value: CreditValue | null;
+}
+
+export interface GatewaySettings {
+  readonly admission: 'normal' | 'strict';
+  readonly onExhaustion: 'finish' | 'cut';
+  /** 402 by default; 429 for clients that key on it. Always with `x-should-retry: false`. */
+  readonly insufficientQuotaStatus: 402 | 429;
+  readonly bodyBytesMax: number;
+  readonly bodyDepthMax: number;
+  readonly headerBytesMax: number;
+  readonly headersTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  readonly connectionsMax: number;
+  /** Requests in progress in one process; the next one is told 503 at once. */
+  readonly requestsMax: number;
+  /** JSON answers up to this size are held back so that `x-credits-charged` can precede them. */
+  readonly bufferedResponseBytesMax: number;
+  /** A client that takes nothing for this long is treated as gone. */
+  readonly writeStallMs: number;
+  /** How long plain calls may run on after their client left. */
+  readonly backgroundFinishMs: number;
+  readonly backgroundFinishMax: number;
+  readonly drainMs: number;
+  readonly leaseMs: number;
+  readonly heartbeatMs: number;
+  /** Bytes of streamed output kept for counting when the upstream reports no usage. */
+  readonly retainedOutputBytesMax: number;
+}
+
+export interface UpstreamSettings {
+  readonly name: string;
+  readonly baseUrl: string;
+  readonly apiKey: string | null;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Patterns this upstream serves, and the name it knows the model by (null: the name the client used). */
+  readonly models: readonly { readonly pattern: string; readonly as: string | null }[];
+  /** Lower comes first; equal ones keep the order of the file. */
+  readonly priority: number;
+  readonly timeouts: { readonly connectMs: number; readonly firstByteMs: number; readonly idleMs: number; readonly totalMs: number };
+  /** Further attempts on this upstream, before the first byte only. */
+  readonly retries: number;
+  /** Requests at once; 0 = no cap. */
+  readonly concurrency: number;
+  /** Understands `stream_options.include_usage`. */
+  readonly includeUsage: boolean;
+  /** The built-in demo model, answered in this process. */
+  readonly builtin: boolean;
+}
