@@ -1,6 +1,9 @@
 import { defineConfig } from 'vitest/config';
 
+const setupFiles = ['test/support/seed.ts'];
+
 // Files say by their name what they need: *.stores.test.ts real Redis or Postgres, scenarios/ the whole product.
+// The groups run one after the other, so that a burst of unit tests does not slow down a test of the whole product.
 export default defineConfig({
   test: {
     projects: [
@@ -9,7 +12,9 @@ export default defineConfig({
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: ['test/**/*.stores.test.ts', 'test/scenarios/**'],
+          setupFiles,
           testTimeout: 20_000,
+          sequence: { groupOrder: 0 },
         },
       },
       {
@@ -17,18 +22,22 @@ export default defineConfig({
           name: 'stores',
           include: ['test/**/*.stores.test.ts'],
           exclude: ['test/scenarios/**'],
+          setupFiles,
           testTimeout: 60_000,
           hookTimeout: 60_000,
           globalSetup: ['test/support/stores.ts'],
+          sequence: { groupOrder: 1 },
         },
       },
       {
         test: {
           name: 'scenarios',
           include: ['test/scenarios/**/*.test.ts'],
+          setupFiles,
           testTimeout: 120_000,
           hookTimeout: 120_000,
           globalSetup: ['test/support/stores.ts'],
+          sequence: { groupOrder: 2 },
         },
       },
     ],

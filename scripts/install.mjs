@@ -1,0 +1,66 @@
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const LEAST = [20, 19];
+
+/**
+ * Makes sure that Node is new enough and that node_modules is what the lock file says. Everything it prints goes to
+ * standard error, so that `farebox … --json` stays pure JSON.
+ */
+export function ready({ production = false } = {}) {
+  requireNode();
+  const lock = join(ROOT, 'package-lock.json');
+  const stamp = join(ROOT, 'node_modules', '.farebox-lock');
+  if (!existsSync(lock)) return; // a packed or copied tree brings its own node_modules
+  const wanted = createHash('sha256').update(readFileSync(lock)).digest('hex');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
+  if (installed(lock)) return mark(stamp, wanted);
+  say('Installing what Farebox needs (about a minute the first time) …');
+  const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=http', ...(production ? ['--omit=dev'] : [])];
+  const done = spawnSync(npm(), ['ci', ...options], { cwd: ROOT, stdio: ['ignore', 2, 2], shell: process.platform === 'win32' });
+  if (done.status !== 0)
+    fail('npm could not install the packages. Its last lines above say why; after fixing that, run the same command again.');
+  mark(stamp, wanted);
+  say('Installed.');
+}
+
+/** True when every package of the lock file is there in its version: then there is nothing to do, whoever installed it. */
+function installed(lock) {
+  const hidden = join(ROOT, 'node_modules', '.package-lock.json');
+  if (!existsSync(hidden)) return false;
+  const have = JSON.parse(readFileSync(hidden, 'utf8')).packages;
+  const want = JSON.parse(readFileSync(lock, 'utf8')).packages;
+  return Object.entries(want).every(([path, one]) => path === '' || one.optional || have[path]?.version === one.version);
+}
+
+function mark(stamp, wanted) {
+  try {
+    writeFileSync(stamp, wanted);
+  } catch {
+    // A read-only tree works too; the comparison is simply made again next time.
+  }
+}
+
+function requireNode() {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  const [leastMajor = 0, leastMinor = 0] = LEAST;
+  if (major > leastMajor || (major === leastMajor && minor >= leastMinor)) return;
+  fail(
+    `Farebox needs Node ${LEAST.join('.')} or newer; this is ${process.versions.node}. Install a current one from https://nodejs.org and try again.`,
+  );
+}
+
+const npm = () => (process.platform === 'win32' ? 'npm.cmd' : 'npm');
+
+export function say(text) {
+  process.stderr.write(`${text}\n`);
+}
+
+export function fail(text) {
+  say(text);
+  process.exit(1);
+}
