@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ROOT, ready, say } from './install.mjs';
-import { needServices } from './services.mjs';
+import { needServices } from './servers.mjs';
 import { report, run, TOOLS } from './steps.mjs';
 
 const FILES_WANTED = 4096;
