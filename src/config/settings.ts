@@ -1,0 +1,154 @@
+import { MICRO_MAX, MICRO_PER_CREDIT } from '../domain/credits.js';
+import type { CreditSettings, GatewaySettings, Role, Settings } from '../domain/settings.js';
+import type { Cursor } from './cursor.js';
+import { or, readBytes, readDurationMs, readOneOf, readText, readWhole } from './scalars.js';
+
+/** Every default of the product, with its reason where the name does not say it. `config.example.yaml` shows them all. */
+
+type Server = Pick<
+  Settings,
+  'host' | 'port' | 'publicUrl' | 'dataDir' | 'roles' | 'databaseUrl' | 'redisUrl' | 'logLevel' | 'gatewayProcesses'
+>;
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+export const ROLES: readonly Role[] = ['gateway', 'api', 'worker'];
+
+export function readServer(at: Cursor): Server {
+  const server = at.fields(['host', 'port', 'public_url', 'data', 'roles', 'database_url', 'redis_url', 'log_level', 'gateway_processes']);
+  return {
+    host: or(server.host, (here) => readText(here, { max: 255, pattern: HOST, allowed: HOST_ALLOWED }), '127.0.0.1'),
+    port: or(server.port, (here) => readWhole(here, { min: 0, max: 65_535 }), 8080),
+    publicUrl: or(server.public_url, readPublicUrl, null),
+    dataDir: or(server.data, readText, './data'),
+    roles: server.roles.exists ? readRoles(server.roles) : ROLES,
+    databaseUrl: or(server.database_url, (here) => readUrl(here, DATABASE_URL, DATABASE_ALLOWED), null),
+    redisUrl: or(server.redis_url, (here) => readUrl(here, REDIS_URL, REDIS_ALLOWED), null),
+    logLevel: or(server.log_level, (here) => readOneOf(here, LOG_LEVELS), 'info'),
+    gatewayProcesses: or(server.gateway_processes, (here) => readWhole(here, { min: 0, max: 256 }), 0),
+  };
+}
+
+export const HOST = /^[A-Za-z0-9._:[\]-]{1,255}$/;
+export const HOST_ALLOWED = 'an address or host name to listen on, like 127.0.0.1 or 0.0.0.0';
+export const DATABASE_URL = /^postgres(ql)?:\/\/\S+$/;
+export const DATABASE_ALLOWED = 'a URL that starts with postgres://';
+export const REDIS_URL = /^(rediss?:\/\/\S+|redis-cluster:\/\/([^\s,@/]*@)?[^\s,:/@]+:\d{1,5}(,[^\s,:/@]+:\d{1,5})*)$/;
+export const REDIS_ALLOWED = 'redis://host:port, rediss://host:port or redis-cluster://host1:port,host2:port';
+
+function readUrl(at: Cursor, pattern: RegExp, allowed: string): string | undefined {
+  const found = at.scalar(allowed);
+  if (!found) return undefined;
+  return pattern.test(found.text) ? found.text : at.wrong(allowed, { secret: true });
+}
+
+function readPublicUrl(at: Cursor): string | undefined {
+  const allowed = 'a URL like https://pay.example.com, without a path';
+  const text = readText(at, { allowed });
+  if (text === undefined) return undefined;
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const isSound = url && /^https?:$/.test(url.protocol) && url.pathname === '/' && !url.username && !url.search && !url.hash;
+  return isSound ? url.origin : at.wrong(allowed);
+}
+
+function readRoles(at: Cursor): readonly Role[] {
+  const roles = at.items('a list of gateway, api and worker').map((item) => readOneOf(item, ROLES));
+  const found = ROLES.filter((role) => roles.includes(role));
+  if (at.kind === 'list' && roles.length === 0) at.wrong('at least one of gateway, api and worker', { found: 'an empty list' });
+  return found.length > 0 ? found : ROLES;
+}
+
+export function readCredits(at: Cursor): { readonly credits: CreditSettings; readonly base: Cursor; readonly trialCredits: number } {
+  const { name, value, base, trial } = at.fields(['name', 'value', 'base', 'trial']);
+  return {
+    credits: {
+      name: or(name, (here) => readText(here, { max: 32 }), 'credit'),
+      value: readValue(value),
+    },
+    base,
+    // 100 credits are $1: enough for a few thousand small requests, not worth stealing.
+    trialCredits: or(trial, (here) => readWhole(here, { min: 0, max: Math.floor(MICRO_MAX / MICRO_PER_CREDIT) }), 100),
+  };
+}
+
+/** Balances stop at 10^9 credits (15 digits of micro-credits, below 2^53), so a credit must be worth something. */
+const SMALLEST_VALUE = 0.00001;
+
+function readValue(at: Cursor): CreditSettings['value'] {
+  if (!at.exists) return at.kind === 'missing' && at.isStated ? null : { amount: '0.01', currency: 'USD' };
+  const allowed = 'an amount and a currency like 0.01 USD, or null to publish no value';
+  const found = at.scalar(allowed);
+  const match = found && /^(0|[1-9]\d{0,8})(\.\d{1,12})?\s+([A-Z]{3})$/.exec(found.text);
+  if (!match || !(Number.parseFloat(found.text) > 0)) return (found && at.wrong(allowed)) ?? null;
+  const amount = `${match[1]}${match[2] ?? ''}`;
+  if (Number(amount) < SMALLEST_VALUE) {
+    at.wrong(`a value of at least ${SMALLEST_VALUE.toFixed(5)}: balances hold up to 999,999,999 credits, which would be worth too little`);
+  }
+  return { amount, currency: match[3] ?? '' };
+}
+
+const GATEWAY_KEYS = [
+  'admission',
+  'on_exhaustion',
+  'insufficient_quota_status',
+  'body_bytes_max',
+  'body_depth_max',
+  'header_bytes_max',
+  'headers_timeout',
+  'request_timeout',
+  'connections_max',
+  'requests_max',
+  'buffered_response_bytes_max',
+  'write_stall',
+  'background_finish',
+  'background_finish_max',
+  'drain',
+  'lease',
+  'heartbeat',
+  'retained_output_bytes_max',
+] as const;
+
+const SECOND = 1000;
+const HOUR = 3_600_000;
+
+export function readGateway(at: Cursor, short: { readonly admission: Cursor; readonly onExhaustion: Cursor }): GatewaySettings {
+  const field = at.fields(GATEWAY_KEYS);
+  const whole = (min: number, max: number) => (here: Cursor) => readWhole(here, { min, max });
+  const bytes = (min: number, max: number) => (here: Cursor) => readBytes(here, { min, max });
+  const time = (min: number, max: number) => (here: Cursor) => readDurationMs(here, { min, max });
+  const leaseMs = or(field.lease, time(2 * SECOND, 600 * SECOND), 20_000);
+  const heartbeatMs = or(field.heartbeat, time(200, 300 * SECOND), 4_000);
+  if (heartbeatMs * 3 > leaseMs) {
+    (field.heartbeat.exists ? field.heartbeat : field.lease).wrong(
+      'a heartbeat of at most a third of the lease, so that one lost beat frees no hold',
+      {
+        found: `a heartbeat of ${heartbeatMs} ms with a lease of ${leaseMs} ms`,
+      },
+    );
+  }
+  return {
+    admission: or(oneOfTwo(short.admission, field.admission), (here) => readOneOf(here, ['normal', 'strict']), 'normal'),
+    onExhaustion: or(oneOfTwo(short.onExhaustion, field.on_exhaustion), (here) => readOneOf(here, ['finish', 'cut']), 'finish'),
+    insufficientQuotaStatus: or(field.insufficient_quota_status, (here) => readOneOf(here, ['402', '429']), '402') === '429' ? 429 : 402,
+    bodyBytesMax: or(field.body_bytes_max, bytes(1024, 1_000_000_000), 20_000_000),
+    bodyDepthMax: or(field.body_depth_max, whole(8, 1000), 64),
+    headerBytesMax: or(field.header_bytes_max, bytes(1024, 1_000_000), 16_384),
+    headersTimeoutMs: or(field.headers_timeout, time(SECOND, 600 * SECOND), 10_000),
+    requestTimeoutMs: or(field.request_timeout, time(SECOND, HOUR), 60_000),
+    connectionsMax: or(field.connections_max, whole(1, 1_000_000), 10_000),
+    requestsMax: or(field.requests_max, whole(1, 1_000_000), 2_000),
+    bufferedResponseBytesMax: or(field.buffered_response_bytes_max, bytes(0, 100_000_000), 1_000_000),
+    writeStallMs: or(field.write_stall, time(SECOND, HOUR), 60_000),
+    backgroundFinishMs: or(field.background_finish, time(0, HOUR), 300_000),
+    backgroundFinishMax: or(field.background_finish_max, whole(0, 100_000), 200),
+    drainMs: or(field.drain, time(0, 24 * HOUR), 600_000),
+    leaseMs,
+    heartbeatMs,
+    retainedOutputBytesMax: or(field.retained_output_bytes_max, bytes(1024, 100_000_000), 2_000_000),
+  };
+}
+
+/** `admission` may stand at the top or under `gateway`, but it is said once. */
+function oneOfTwo(short: Cursor, long: Cursor): Cursor {
+  if (short.exists && long.exists) long.wrong(`one of the two: ${short.path} or ${long.path}`, { found: 'the same setting twice' });
+  return short.exists ? short : long;
+}
