@@ -1,0 +1,116 @@
+import type { HoldAnswer } from '../credits/store.js';
+import type { MicroCredits } from '../domain/credits.js';
+import type { PriceBook } from '../pricing/book.js';
+import { estimate } from '../pricing/estimate.js';
+import { timesFor } from '../pricing/multiplier.js';
+import { matches } from '../upstreams/pick.js';
+import { addressAllowed } from './authenticate.js';
+import { badRequest, forbidden, type GatewayError, modelNotFound, modelNotPriced, refusalError, unavailable } from './errors.js';
+import { orphanNote } from './event.js';
+import type { Admission, Exchange, GatewayParts, PricedCandidate } from './exchange.js';
+
+export type Admitted =
+  | { readonly kind: 'admitted'; readonly admission: Admission }
+  | { readonly kind: 'refused'; readonly error: GatewayError };
+
+/** How often terms may change under one request before it is told to come back. */
+const STALE_MAX = 4;
+
+/** Prices the request and sets its credits aside. Repeats with fresh terms when the hold says they have changed. */
+export async function admit(parts: GatewayParts, exchange: Exchange): Promise<Admitted> {
+  const book = parts.prices();
+  for (let round = 0; round < STALE_MAX; round++) {
+    const offer = priceFor(parts, exchange, book);
+    if (offer.kind === 'refused') return offer;
+    const held = await hold(parts, exchange, offer, book.version);
+    if (held.kind === 'stale') {
+      exchange.caller.token = held.token;
+      exchange.caller.org = held.org;
+      continue;
+    }
+    if (held.kind === 'held') {
+      const { candidates } = offer;
+      return { kind: 'admitted', admission: { priceVersion: book.version, candidates, amount: held.amount, remaining: held.remaining } };
+    }
+    return refused(notHeld(parts, exchange, held));
+  }
+  return refused(unavailable('The terms of this token are changing right now. Try again.', 'terms_changing'));
+}
+
+interface Offer {
+  readonly kind: 'offer';
+  readonly candidates: readonly PricedCandidate[];
+  readonly amount: MicroCredits;
+  readonly tokens: number;
+}
+
+/** Who could serve it, at what price, and the most it may cost over all of them. */
+function priceFor(parts: GatewayParts, exchange: Exchange, book: PriceBook): Offer | Extract<Admitted, { kind: 'refused' }> {
+  const { asked, caller } = exchange;
+  const { models, ips } = caller.token;
+  if (!addressAllowed(ips, exchange.req.socket.remoteAddress)) {
+    return refused(forbidden('This token may not be used from your address.', 'ip_not_allowed'));
+  }
+  if (models && !models.some((pattern) => matches(pattern, asked.model))) {
+    return refused(forbidden(`This token may not use the model '${asked.model}'.`, 'model_not_allowed', 'model'));
+  }
+  const serving = parts.upstreams().pick(asked.model);
+  if (serving.length === 0) return refused(modelNotFound(asked.model));
+  const candidates: PricedCandidate[] = [];
+  let amount = 0;
+  let tokens = 0;
+  for (const candidate of serving) {
+    const priced = priceOf(caller, book, [asked.model, candidate.servedModel]);
+    if (!priced) continue;
+    const bound = estimate({ ...priced, mode: parts.settings.admission, facts: asked, partBounds: book.partBounds });
+    if (bound.kind === 'refused') return refused(badRequest(bound.message, bound.code, bound.param));
+    amount = Math.max(amount, bound.amount);
+    tokens = Math.max(tokens, bound.inputTokens + bound.outputTokens);
+    candidates.push({ ...candidate, ...priced });
+  }
+  if (candidates.length === 0) return refused(modelNotPriced(asked.model));
+  return { kind: 'offer', candidates, amount: amount as MicroCredits, tokens };
+}
+
+/** The price of the name the client asked for; of the name the upstream knows, when that one has none. */
+function priceOf(caller: Exchange['caller'], book: PriceBook, names: readonly string[]): Pick<PricedCandidate, 'entry' | 'times'> | null {
+  for (const model of names) {
+    const priced = timesFor({ book, group: caller.org.group, prices: caller.org.prices, model });
+    if (priced.kind === 'priced') return priced;
+  }
+  return null;
+}
+
+function hold(parts: GatewayParts, exchange: Exchange, offer: Offer, version: string): Promise<HoldAnswer> {
+  const { caller } = exchange;
+  return parts.store.hold({
+    requestId: exchange.id,
+    tokenId: caller.tokenId,
+    orgId: caller.orgId,
+    digest: caller.digest,
+    tokenVersion: caller.token.version,
+    orgVersion: caller.org.version,
+    amount: offer.amount,
+    tokens: Math.min(offer.tokens, 1_000_000_000),
+    leaseMs: parts.settings.leaseMs,
+    note: orphanNote(exchange, { amount: offer.amount, priceVersion: version, candidate: offer.candidates[0] }),
+  });
+}
+
+function notHeld(parts: GatewayParts, exchange: Exchange, answer: Exclude<HoldAnswer, { kind: 'held' | 'stale' }>): GatewayError {
+  if (answer.kind === 'settled') return unavailable('This request has already ended. Send it again.', 'request_ended');
+  if (answer.kind === 'unavailable') {
+    parts.metrics.storeErrors.inc({ reason: answer.reason });
+    // A hold that seems to have failed may stand all the same, so it is given back by its id.
+    if (answer.maybeDone) parts.settlements.giveBack(exchange);
+    return unavailable('Credits cannot be checked right now. Nothing was charged. Try again in a moment.');
+  }
+  if (answer.kind === 'unknown_token') parts.authenticator.forget(exchange.req);
+  return refusalError(answer, {
+    creditValue: parts.credits.value,
+    insufficientQuotaStatus: parts.settings.insufficientQuotaStatus,
+    resolveUrl: `${parts.publicUrl}/o/${exchange.caller.orgId}/quota-exceeded?token=${exchange.caller.tokenId}`,
+  });
+}
+
+const refused = (error: GatewayError): Extract<Admitted, { kind: 'refused' }> => ({ kind: 'refused', error });

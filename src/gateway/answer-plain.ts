@@ -1,0 +1,153 @@
+import type { RequestStatus } from '../domain/charge.js';
+import { formatCredits } from '../domain/credits.js';
+import type { Failure } from '../upstreams/forward.js';
+import { type Answer, type AnswerContext, answerHeaders, remainingAfter } from './answer.js';
+import { type GatewayError, sendError, upstreamError } from './errors.js';
+import { lastUsage } from './meter.js';
+
+/** A JSON answer: held back whole so that its charge can precede it, or passed through when it is too large for that. */
+export class PlainAnswer implements Answer {
+  private readonly context: AnswerContext;
+  private readonly kept: Buffer[] = [];
+  private bytes = 0;
+  private tail: Buffer = Buffer.alloc(0);
+  private streaming = false;
+  private over = false;
+
+  constructor(context: AnswerContext) {
+    this.context = context;
+  }
+
+  data(chunk: Buffer): boolean {
+    if (this.over) return true;
+    this.bytes += chunk.length;
+    if (this.streaming) return this.passOn(chunk);
+    this.kept.push(chunk);
+    return this.bytes <= this.context.parts.settings.bufferedResponseBytesMax ? true : this.startStreaming();
+  }
+
+  end(): void {
+    if (this.over) return;
+    const body = this.whole();
+    const problem = this.streaming ? null : problemWith(body);
+    if (problem) {
+      this.refuse(problem, false);
+      return;
+    }
+    const cost = this.settle(this.context.exchange.gone ? 'cancelled' : 'complete', body, []);
+    this.deliver(body, cost);
+    this.context.over(this.context.exchange.gone ? 'cancelled' : 'complete');
+  }
+
+  fail(failure: Failure): void {
+    if (this.over) return;
+    if (failure.kind === 'timeout_idle')
+      this.refuse(upstreamError(504, 'upstream_timeout', 'The upstream went silent in the middle of its answer.'), true);
+    else this.refuse(upstreamError(502, 'upstream_disconnected', 'The upstream broke off in the middle of its answer.'), true);
+  }
+
+  cut(error: GatewayError): void {
+    if (this.over) return;
+    this.refuse(error, true);
+    this.context.stopUpstream(error.code);
+  }
+
+  eventsDelivered(): number {
+    return 0;
+  }
+
+  /** Too large to hold back: what is here goes out, the rest as it comes; only the end is kept, for its usage. */
+  private startStreaming(): boolean {
+    const { exchange, httpStatus, headers } = this.context;
+    this.streaming = true;
+    const out = answerHeaders(this.context);
+    const length = headers['content-length'];
+    if (length && headers['content-encoding'] === undefined) out['content-length'] = length;
+    if (!exchange.gone) exchange.res.writeHead(httpStatus, out);
+    const body = Buffer.concat(this.kept);
+    this.kept.length = 0;
+    return this.passOn(body);
+  }
+
+  private passOn(chunk: Buffer): boolean {
+    this.tail = chunk.length >= TAIL_BYTES ? chunk.subarray(-TAIL_BYTES) : Buffer.concat([this.tail, chunk]).subarray(-TAIL_BYTES);
+    const { res, gone } = this.context.exchange;
+    return gone ? true : res.write(chunk);
+  }
+
+  private whole(): Buffer {
+    const [first] = this.kept;
+    if (this.streaming) return this.tail;
+    return this.kept.length === 1 && first ? first : Buffer.concat(this.kept);
+  }
+
+  private deliver(body: Buffer, cost: number | null): void {
+    const { exchange } = this.context;
+    if (exchange.gone) return;
+    if (this.streaming) {
+      exchange.res.end();
+      return;
+    }
+    const headers = answerHeaders(this.context);
+    headers['content-length'] = body.length;
+    if (cost !== null) {
+      headers['x-credits-charged'] = formatCredits(cost);
+      headers['x-credits-remaining'] = formatCredits(remainingAfter(exchange, cost));
+    }
+    exchange.res.writeHead(this.context.httpStatus, headers);
+    exchange.res.end(body);
+  }
+
+  /** No answer at all is not paid for; one that was cut is, as far as it came. */
+  private refuse(error: GatewayError, cutShort: boolean): void {
+    const { exchange } = this.context;
+    this.settle(exchange.gone ? 'cancelled' : cutShort ? 'partial' : 'failed', this.whole(), [error.code], cutShort);
+    if (this.streaming) exchange.res.destroy();
+    else sendError(exchange.res, error, exchange.id);
+    this.context.over(cutShort ? 'partial' : 'failed');
+  }
+
+  private settle(status: RequestStatus, body: Buffer, flags: readonly string[], owed = true): number | null {
+    this.over = true;
+    const { context } = this;
+    return context.parts.settlements.finish(context.exchange, {
+      status,
+      candidate: context.candidate,
+      httpStatus: context.httpStatus,
+      attempts: context.attempts,
+      ttftMs: null,
+      finishReason: finishReasonIn(body),
+      owed,
+      reported: owed ? lastUsage(body) : undefined,
+      stream: false,
+      delivered: [body],
+      uncountedEvents: 0,
+      flags,
+    });
+  }
+}
+
+const TAIL_BYTES = 64 * 1024;
+
+/** An empty page, an HTML page or an error object inside a 200 is no answer. */
+function problemWith(body: Buffer): GatewayError | null {
+  let at = 0;
+  while ((body[at] ?? 0x21) <= 0x20) at += 1;
+  if (body[at] !== 0x7b)
+    return upstreamError(502, 'upstream_bad_response', 'The upstream answered with something that is not JSON. Nothing was charged.');
+  if (!body.includes('"error"')) return null;
+  try {
+    const parsed = JSON.parse(body.toString('utf8')) as Record<string, unknown>;
+    const failed =
+      parsed['error'] !== undefined && parsed['error'] !== null && parsed['choices'] === undefined && parsed['data'] === undefined;
+    return failed ? upstreamError(502, 'upstream_error', 'The upstream reported an error. Nothing was charged.') : null;
+  } catch {
+    return upstreamError(502, 'upstream_bad_response', 'The upstream answered with JSON that cannot be read. Nothing was charged.');
+  }
+}
+
+function finishReasonIn(body: Buffer): string | null {
+  const at = body.lastIndexOf('"finish_reason"');
+  if (at < 0) return null;
+  return /^"finish_reason"\s*:\s*"(\w{1,40})"/.exec(body.toString('latin1', at, at + 80))?.[1] ?? null;
+}

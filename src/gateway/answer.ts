@@ -1,0 +1,48 @@
+import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
+import type { Failure } from '../upstreams/forward.js';
+import type { GatewayError } from './errors.js';
+import type { AdmittedExchange, GatewayParts, PricedCandidate } from './exchange.js';
+
+/** What becomes of an upstream's 2xx answer, from its first byte on. After that there is no other attempt. */
+export interface Answer {
+  /** False asks the upstream to wait. */
+  data(chunk: Buffer): boolean;
+  end(): void;
+  fail(failure: Failure): void;
+  /** Our own wish to end it: time is up, the shutdown, credits gone. */
+  cut(error: GatewayError): void;
+  eventsDelivered(): number;
+}
+
+/** What an answer needs of the transfer it belongs to. */
+export interface AnswerContext {
+  readonly parts: GatewayParts;
+  readonly exchange: AdmittedExchange;
+  readonly candidate: PricedCandidate;
+  readonly httpStatus: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly attempts: number;
+  readonly ttftMs: number;
+  /** The upstream was asked for a usage chunk that the client did not ask for. */
+  readonly hideUsage: boolean;
+  stopUpstream(reason: string): void;
+  /** The exchange is over for the client; called exactly once. */
+  over(ending: string): void;
+}
+
+const PASSED_ON = ['content-type', 'openai-model', 'openai-processing-ms', 'openai-version', 'content-language'] as const;
+
+/** An allow-list: cookies, servers, CORS and the rest of an upstream stay there. */
+export function answerHeaders(context: AnswerContext): OutgoingHttpHeaders {
+  const headers: OutgoingHttpHeaders = { 'x-request-id': context.exchange.id };
+  for (const name of PASSED_ON) {
+    const value = context.headers[name];
+    if (typeof value === 'string') headers[name] = value;
+  }
+  return headers;
+}
+
+/** What the token could spend after this charge; never below nothing. */
+export function remainingAfter(exchange: AdmittedExchange, cost: number): number {
+  return Math.max(0, exchange.admission.remaining + exchange.admission.amount - cost);
+}

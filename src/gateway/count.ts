@@ -1,0 +1,63 @@
+import type { Usage, UsageSource } from '../domain/charge.js';
+import type { TokenCounter } from '../pricing/tokens.js';
+import type { Log } from '../telemetry/log.js';
+import type { Metrics } from '../telemetry/metrics.js';
+import { NO_USAGE, type ReportedUsage } from '../upstreams/usage.js';
+import type { AdmittedExchange } from './exchange.js';
+import type { Outcome } from './settlements.js';
+
+const BYTES_PER_TOKEN = 4;
+
+/**
+ * What was used when the upstream's report is missing, cut short or untrue: our own count by the published rule, and the
+ * report where it says more. An explicit zero stands only when nothing was delivered.
+ */
+export async function countUsage(
+  parts: { readonly counter: TokenCounter; readonly metrics: Metrics; readonly log: Log },
+  exchange: AdmittedExchange,
+  outcome: Outcome,
+  reported: ReportedUsage,
+): Promise<{ readonly usage: Usage; readonly source: UsageSource; readonly flags: readonly string[] }> {
+  const counted = await count(parts, exchange, outcome);
+  const flags = [...counted.flags];
+  const ours: Usage = { ...NO_USAGE, input: counted.input, output: counted.output + outcome.uncountedEvents };
+  if (reported.kind === 'absurd') flags.push('usage_absurd');
+  if (reported.kind === 'none' && outcome.status === 'complete') flags.push('usage_missing');
+  if (reported.kind === 'usage') {
+    const { usage } = reported;
+    if (outcome.status === 'complete' && !counted.delivered) return { usage, source: 'upstream', flags: [...flags, ...reported.flags] };
+    if (usage.input > ours.input || usage.output > ours.output) {
+      const larger = { ...usage, input: Math.max(usage.input, ours.input), output: Math.max(usage.output, ours.output) };
+      return { usage: larger, source: larger.output === usage.output ? 'upstream' : 'estimated', flags };
+    }
+    if (usage.input === 0 || usage.output === 0) flags.push('zero_usage_with_output');
+  }
+  for (const reason of flags) parts.metrics.estimatedUsage.inc({ reason });
+  return { usage: ours, source: 'estimated', flags };
+}
+
+async function count(
+  parts: { readonly counter: TokenCounter; readonly log: Log },
+  exchange: AdmittedExchange,
+  outcome: Outcome,
+): Promise<{ input: number; output: number; delivered: boolean; flags: readonly string[] }> {
+  try {
+    const counted = await parts.counter.count({
+      endpoint: exchange.endpoint.kind,
+      model: outcome.candidate?.servedModel ?? exchange.asked.model,
+      request: exchange.bytes,
+      response: outcome.delivered,
+      stream: outcome.stream,
+    });
+    return { ...counted, flags: [] };
+  } catch (error) {
+    parts.log.warn({ err: error, request_id: exchange.id }, 'counting failed; bytes are counted instead');
+    const delivered = outcome.delivered.reduce((sum, chunk) => sum + chunk.length, 0);
+    return {
+      input: Math.ceil(exchange.asked.textBytes / BYTES_PER_TOKEN),
+      output: outcome.stream ? outcome.delivered.length : Math.ceil(delivered / BYTES_PER_TOKEN),
+      delivered: delivered > 0,
+      flags: ['counting_failed'],
+    };
+  }
+}

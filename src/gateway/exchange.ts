@@ -1,0 +1,70 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { CreditStore } from '../credits/store.js';
+import type { Clock } from '../domain/clock.js';
+import type { MicroCredits } from '../domain/credits.js';
+import type { RequestId } from '../domain/ids.js';
+import type { CreditSettings, GatewaySettings } from '../domain/settings.js';
+import type { PriceBook } from '../pricing/book.js';
+import type { PriceEntry } from '../pricing/entry.js';
+import type { Fraction } from '../pricing/fraction.js';
+import type { TokenCounter } from '../pricing/tokens.js';
+import type { Log } from '../telemetry/log.js';
+import type { Metrics } from '../telemetry/metrics.js';
+import type { Candidate } from '../upstreams/pick.js';
+import type { Upstream, Upstreams } from '../upstreams/upstreams.js';
+import type { Authenticator, Caller } from './authenticate.js';
+import type { Endpoint } from './endpoints.js';
+import type { OpenRequests } from './open.js';
+import type { Asked } from './request.js';
+import type { Settlements } from './settlements.js';
+
+/** What every part of the gateway works with. Functions for what a reload may replace. */
+export interface GatewayParts {
+  readonly store: CreditStore;
+  readonly settings: GatewaySettings;
+  readonly credits: CreditSettings;
+  readonly prices: () => PriceBook;
+  readonly upstreams: () => Upstreams;
+  readonly authenticator: Authenticator;
+  readonly counter: TokenCounter;
+  readonly settlements: Settlements;
+  readonly open: OpenRequests;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly clock: Clock;
+  /** Where people resolve a refusal, without a trailing slash. */
+  readonly publicUrl: string;
+}
+
+/** A candidate with its price for this caller. */
+export interface PricedCandidate extends Candidate<Upstream> {
+  readonly entry: PriceEntry;
+  readonly times: Fraction;
+}
+
+/** What was agreed before the request went upstream. A reload of prices or upstreams cannot change it midway. */
+export interface Admission {
+  readonly priceVersion: string;
+  readonly candidates: readonly PricedCandidate[];
+  amount: MicroCredits;
+  /** What the token could spend besides, right after the hold. */
+  readonly remaining: MicroCredits;
+}
+
+/** One request and its answer. */
+export interface Exchange {
+  readonly id: RequestId;
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  readonly endpoint: Endpoint;
+  readonly startedMs: number;
+  readonly caller: Caller;
+  readonly asked: Asked;
+  readonly bytes: Buffer;
+  /** The client closed its connection before the answer was whole. */
+  gone: boolean;
+}
+
+export interface AdmittedExchange extends Exchange {
+  readonly admission: Admission;
+}

@@ -1,0 +1,111 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { CreditStore } from '../credits/store.js';
+import type { Clock } from '../domain/clock.js';
+import { newRequestId } from '../domain/ids.js';
+import type { CreditSettings, GatewaySettings } from '../domain/settings.js';
+import type { PriceBook } from '../pricing/book.js';
+import type { TokenCounter } from '../pricing/tokens.js';
+import type { Log } from '../telemetry/log.js';
+import type { Metrics } from '../telemetry/metrics.js';
+import type { Upstreams } from '../upstreams/upstreams.js';
+import { createAuthenticator } from './authenticate.js';
+import { ENDPOINTS, endpointOf } from './endpoints.js';
+import { type GatewayError, internalError, sendError, unavailable, unknownPath, wrongMethod } from './errors.js';
+import type { GatewayParts } from './exchange.js';
+import { models } from './models.js';
+import { createOpenRequests } from './open.js';
+import { relay } from './relay.js';
+import { createSettlements } from './settlements.js';
+
+export interface GatewayDeps {
+  readonly store: CreditStore;
+  readonly settings: GatewaySettings;
+  readonly credits: CreditSettings;
+  readonly pepper: string;
+  readonly prices: () => PriceBook;
+  readonly upstreams: () => Upstreams;
+  readonly counter: TokenCounter;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly publicUrl: string;
+}
+
+export interface Gateway {
+  /** Answers everything under `/v1`. */
+  handle(req: IncomingMessage, res: ServerResponse): void;
+  readonly openRequests: number;
+  /** Lets running requests finish and settle, at most this long; then they are cut with an error and settled. */
+  drain(limitMs: number): Promise<void>;
+  /** Ends what is running now, with an error event, and settles it. */
+  cut(): void;
+  /** Resolves true when the hot store has taken every settlement. */
+  flush(limitMs: number): Promise<boolean>;
+  close(): void;
+}
+
+const TICK_MS = 1_000;
+
+export function createGateway(deps: GatewayDeps): Gateway {
+  const { pepper, ...rest } = deps;
+  const open = createOpenRequests(deps.settings.backgroundFinishMax);
+  const settlements = createSettlements(deps);
+  const authenticator = createAuthenticator({ store: deps.store, pepper });
+  const parts: GatewayParts = { ...rest, authenticator, settlements, open };
+  const ticker = setInterval(() => open.tick(Date.now()), TICK_MS);
+  ticker.unref();
+  const cut = (): void => open.cutAll(unavailable('The server is shutting down.', 'shutting_down'));
+  return {
+    handle: (req, res) => {
+      route(parts, req, res).catch((error) => {
+        deps.log.error({ err: error }, 'a request failed');
+        sendError(res, internalError(), newRequestId());
+      });
+    },
+    get openRequests() {
+      return open.size;
+    },
+    cut,
+    drain: async (limitMs) => {
+      const timer = setTimeout(cut, limitMs);
+      await open.idle();
+      clearTimeout(timer);
+    },
+    flush: (limitMs) => settlements.flush(Date.now() + limitMs),
+    close: () => clearInterval(ticker),
+  };
+}
+
+const MODELS = '/v1/models';
+
+/** Exact paths or nothing: an unknown path is refused, never passed on unpriced. */
+async function route(parts: GatewayParts, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  const { method = 'GET', url = '/' } = req;
+  const query = url.indexOf('?');
+  const path = query < 0 ? url : url.slice(0, query);
+  const endpoint = endpointOf(path);
+  if (endpoint) {
+    if (method !== 'POST') return refuse(res, wrongMethod(method, 'POST'));
+    return relay(parts, endpoint, req, res);
+  }
+  if (path === MODELS || path.startsWith(`${MODELS}/`)) {
+    if (method !== 'GET') return refuse(res, wrongMethod(method, 'GET'));
+    return models(parts, req, res, path === MODELS ? null : decoded(path.slice(MODELS.length + 1)));
+  }
+  return refuse(res, unknownPath(method, path));
+}
+
+function refuse(res: ServerResponse, error: GatewayError): void {
+  sendError(res, error, newRequestId());
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/** The priced paths, for documentation and tests. */
+export const pricedPaths = (): readonly string[] => ENDPOINTS.map(({ path }) => `/v1${path}`);

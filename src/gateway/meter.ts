@@ -1,0 +1,244 @@
+import { endOfValue } from './json.js';
+
+/**
+ * Watches a stream of server-sent events go by. Whole events pass untouched, in the buffers they came in; the trailing
+ * incomplete one waits for its end, so that a usage chunk the client did not ask for, or an upstream's error with a key
+ * in it, can be taken out, and so that a cut never leaves half an event before our own error frame.
+ */
+export interface Passed {
+  /** Bytes for the client now; null = none. */
+  readonly out: Buffer | null;
+  /** The upstream reported a failure inside the stream: nothing after it counts. */
+  readonly failed: boolean;
+}
+
+const PENDING_BYTES_MAX = 64 * 1024;
+const TAIL_BYTES = 64 * 1024;
+const NOTHING: Passed = { out: null, failed: false };
+
+export class StreamMeter {
+  /** Everything the client was given, for counting when the upstream does not; null once there was too much of it. */
+  readonly kept: Buffer[] = [];
+  /** True when output went by that is no longer kept. */
+  overflowed = false;
+  deliveredBytes = 0;
+  private keptBytes = 0;
+  private tail: Buffer[] = [];
+  private pending: Buffer | null = null;
+  private insideHuge = false;
+  private hiddenUsage: unknown;
+  private countedUpTo = 0;
+  private events = 0;
+  private unkept = 0;
+  private readonly hideUsage: boolean;
+  private readonly keepBytesMax: number;
+
+  constructor(options: { readonly hideUsage: boolean; readonly keepBytesMax: number }) {
+    this.hideUsage = options.hideUsage;
+    this.keepBytesMax = options.keepBytesMax;
+  }
+
+  push(chunk: Buffer): Passed {
+    const data = this.pending ? Buffer.concat([this.pending, chunk]) : chunk;
+    this.pending = null;
+    const end = endOfLastEvent(data);
+    if (end < data.length) {
+      if (data.length - end <= PENDING_BYTES_MAX && !(this.insideHuge && end === 0)) this.pending = data.subarray(end);
+      else {
+        this.insideHuge = true;
+        return this.pass(data);
+      }
+    } else this.insideHuge = false;
+    return end === 0 ? NOTHING : this.inspect(end === data.length ? data : data.subarray(0, end));
+  }
+
+  /** The upstream closed: what waits is passed as it is, whole or not. */
+  finish(): Passed {
+    const rest = this.pending;
+    this.pending = null;
+    return rest ? this.inspect(rest) : NOTHING;
+  }
+
+  /** Server-sent events delivered so far; counted when somebody asks, not while they pass. */
+  eventsDelivered(): number {
+    for (; this.countedUpTo < this.kept.length; this.countedUpTo++) this.events += countEvents(this.kept[this.countedUpTo]);
+    return this.events + this.unkept;
+  }
+
+  /** Events that went by after keeping stopped. */
+  uncountedEvents(): number {
+    return this.overflowed ? this.unkept : 0;
+  }
+
+  /** The client has half an event: only when one was too large to be held back. */
+  endsOpen(): boolean {
+    return this.insideHuge;
+  }
+
+  /** The last usage object of the stream, as the upstream wrote it. */
+  usage(): unknown {
+    if (this.hiddenUsage !== undefined) return this.hiddenUsage;
+    const near = lastUsage(this.lastBytes());
+    return near !== undefined || this.overflowed ? near : lastUsage(Buffer.concat(this.kept));
+  }
+
+  sawDone(): boolean {
+    const tail = this.lastBytes();
+    const at = Math.max(tail.lastIndexOf('data: [DONE]'), tail.lastIndexOf('data:[DONE]'));
+    return at === 0 || (at > 0 && (tail[at - 1] === LF || tail[at - 1] === CR));
+  }
+
+  /** Finish reasons by choice, from the end of the stream. */
+  finishReasons(): Map<number, string> {
+    const reasons = new Map<number, string>();
+    for (const event of eventsOf(this.lastBytes())) {
+      for (const choice of choicesOf(parseData(event))) {
+        if (typeof choice.finish_reason === 'string') reasons.set(Number(choice.index ?? 0), choice.finish_reason);
+      }
+    }
+    return reasons;
+  }
+
+  private inspect(events: Buffer): Passed {
+    if (!events.includes('"error"') && !(this.hideUsage && hasEmptyChoices(events))) return this.pass(events);
+    const out: Buffer[] = [];
+    for (const event of eventsOf(events)) {
+      const data = parseData(event);
+      if (isFailure(data)) return { out: this.keep(out), failed: true };
+      if (this.hideUsage && isUsageOnly(data)) this.hiddenUsage = data['usage'];
+      else out.push(event);
+    }
+    return { out: this.keep(out), failed: false };
+  }
+
+  private keep(parts: Buffer[]): Buffer | null {
+    return parts.length ? this.pass(Buffer.concat(parts)).out : null;
+  }
+
+  private pass(bytes: Buffer): Passed {
+    this.deliveredBytes += bytes.length;
+    if (this.keptBytes + bytes.length <= this.keepBytesMax) {
+      this.keptBytes += bytes.length;
+      this.kept.push(bytes);
+    } else {
+      if (!this.overflowed) this.tail = [this.lastBytes()];
+      this.overflowed = true;
+      this.unkept += countEvents(bytes);
+      this.tail = [lastOf([...this.tail, bytes], TAIL_BYTES)];
+    }
+    return { out: bytes, failed: false };
+  }
+
+  private lastBytes(): Buffer {
+    return lastOf(this.overflowed ? this.tail : this.kept, TAIL_BYTES);
+  }
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+function lastOf(buffers: readonly Buffer[], bytes: number): Buffer {
+  const last: Buffer[] = [];
+  let size = 0;
+  for (let i = buffers.length - 1; i >= 0 && size < bytes; i--) {
+    const buffer = buffers[i];
+    if (!buffer) break;
+    last.unshift(buffer);
+    size += buffer.length;
+  }
+  const [only] = last;
+  return last.length === 1 && only ? only : Buffer.concat(last);
+}
+
+const LF = 10;
+const CR = 13;
+
+/** The index after the last blank line; 0 when there is none. */
+function endOfLastEvent(data: Buffer): number {
+  const length = data.length;
+  if (length >= 2 && data[length - 1] === LF && (data[length - 2] === LF || (data[length - 2] === CR && data[length - 3] === LF)))
+    return length;
+  return Math.max(after(data, '\n\n'), after(data, '\r\n\r\n'), after(data, '\r\r'));
+}
+
+function after(data: Buffer, separator: string): number {
+  const at = data.lastIndexOf(separator, undefined, 'latin1');
+  return at < 0 ? 0 : at + separator.length;
+}
+
+function countEvents(buffer: Buffer | undefined): number {
+  let count = 0;
+  if (!buffer) return 0;
+  for (let at = buffer.indexOf('data:'); at >= 0; at = buffer.indexOf('data:', at + 5)) count += 1;
+  return count;
+}
+
+/** Cuts bytes into events, each with its blank line; a last piece without one counts too. */
+function* eventsOf(bytes: Buffer): Generator<Buffer> {
+  let start = 0;
+  while (start < bytes.length) {
+    const ends = [after1(bytes, '\n\n', start), after1(bytes, '\r\n\r\n', start), after1(bytes, '\r\r', start)];
+    const end = Math.min(...ends);
+    yield bytes.subarray(start, end);
+    start = end;
+  }
+}
+
+function after1(bytes: Buffer, separator: string, from: number): number {
+  const at = bytes.indexOf(separator, from, 'latin1');
+  return at < 0 ? bytes.length : at + separator.length;
+}
+
+/** The JSON of an event's data lines; an empty object when it is none. */
+function parseData(event: Buffer): Json {
+  const lines = event.toString('utf8').split(/\r\n|\n|\r/);
+  const data = lines.filter((line) => line.startsWith('data:')).map((line) => line.slice(line[5] === ' ' ? 6 : 5));
+  try {
+    const value: unknown = JSON.parse(data.join('\n'));
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Json) : {};
+  } catch {
+    return {};
+  }
+}
+
+const isFailure = (data: Json): boolean => data['error'] !== undefined && data['error'] !== null;
+
+const isUsageOnly = (data: Json): boolean =>
+  Array.isArray(data['choices']) && data['choices'].length === 0 && typeof data['usage'] === 'object' && data['usage'] !== null;
+
+function choicesOf(data: Json): { readonly index?: unknown; readonly finish_reason?: unknown }[] {
+  return Array.isArray(data['choices']) ? data['choices'].filter((choice) => typeof choice === 'object' && choice !== null) : [];
+}
+
+/** `"choices":[]`, whatever the white space. */
+function hasEmptyChoices(events: Buffer): boolean {
+  for (let at = events.indexOf('"choices"'); at >= 0; at = events.indexOf('"choices"', at + 9)) {
+    const colon = skip(events, at + 9);
+    const bracket = skip(events, colon + 1);
+    if (events[colon] === 0x3a && events[bracket] === 0x5b && events[skip(events, bracket + 1)] === 0x5d) return true;
+  }
+  return false;
+}
+
+function skip(bytes: Buffer, at: number): number {
+  let i = at;
+  while (bytes[i] === 0x20 || bytes[i] === 0x09) i += 1;
+  return i;
+}
+
+/**
+ * The last `"usage": {…}` in the bytes, parsed. A model's own text cannot fake it: quotes inside JSON strings are
+ * escaped, so `"usage"` with bare quotes is a key.
+ */
+export function lastUsage(bytes: Buffer): unknown {
+  for (let at = bytes.lastIndexOf('"usage"'); at >= 0; at = at > 0 ? bytes.lastIndexOf('"usage"', at - 1) : -1) {
+    const colon = skip(bytes, at + 7);
+    const start = skip(bytes, colon + 1);
+    if (bytes[colon] !== 0x3a || bytes[start] !== 0x7b) continue;
+    try {
+      return JSON.parse(bytes.toString('utf8', start, endOfValue(bytes, start)));
+    } catch {
+      return { unreadable: true };
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,86 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { newRequestId } from '../domain/ids.js';
+import { timesFor } from '../pricing/multiplier.js';
+import { matches } from '../upstreams/pick.js';
+import { addressAllowed, type Caller } from './authenticate.js';
+import { forbidden, type GatewayError, modelNotFound, refusalError, sendError, unavailable } from './errors.js';
+import type { GatewayParts } from './exchange.js';
+
+interface Model {
+  readonly id: string;
+  readonly object: 'model';
+  readonly created: number;
+  readonly owned_by: string;
+}
+
+/** `GET /v1/models` and `/v1/models/{id}`: what this token may use here, served and priced. Free of charge. */
+export async function models(parts: GatewayParts, req: IncomingMessage, res: ServerResponse, id: string | null): Promise<void> {
+  const requestId = newRequestId();
+  const identified = await parts.authenticator.identifyFresh(req);
+  if (identified.kind === 'unavailable')
+    return sendError(res, unavailable('Tokens cannot be checked right now. Try again in a moment.'), requestId);
+  if (identified.kind === 'refused') return sendError(res, identified.error, requestId);
+  const { caller } = identified;
+  const blocked = blockedBy(parts, caller, req);
+  if (blocked) return sendError(res, blocked, requestId);
+  if (id === null) return send(res, { object: 'list', data: usable(parts, caller) }, requestId);
+  const allowed = id.length <= 256 && canUse(parts, caller, id);
+  return allowed ? send(res, modelOf(parts, id), requestId) : sendError(res, modelNotFound(id.slice(0, 256)), requestId);
+}
+
+/** No hold will check these terms, so they are checked here, fresh from the hot store. */
+function blockedBy(parts: GatewayParts, caller: Caller, req: IncomingMessage): GatewayError | null {
+  const { token, org } = caller;
+  const expired = token.expiresAtMs > 0 && parts.clock.nowMs() >= token.expiresAtMs;
+  const kind =
+    token.status === 'revoked'
+      ? 'token_revoked'
+      : expired
+        ? 'token_expired'
+        : token.status === 'paused'
+          ? 'token_paused'
+          : org.status === 'suspended'
+            ? 'org_suspended'
+            : null;
+  if (kind) return refusalError({ kind }, { creditValue: null, insufficientQuotaStatus: 402, resolveUrl: '' });
+  if (!addressAllowed(token.ips, req.socket.remoteAddress))
+    return forbidden('This token may not be used from your address.', 'ip_not_allowed');
+  return null;
+}
+
+function usable(parts: GatewayParts, caller: Caller): Model[] {
+  const named = parts.upstreams().all.flatMap(({ settings }) => settings.models.map(({ pattern }) => pattern));
+  const priced = parts
+    .prices()
+    .models()
+    .map(({ name }) => name);
+  const names = new Set([...named, ...priced].filter((name) => !name.includes('*')));
+  return [...names]
+    .filter((name) => canUse(parts, caller, name))
+    .sort()
+    .map((name) => modelOf(parts, name));
+}
+
+function canUse(parts: GatewayParts, caller: Caller, model: string): boolean {
+  const allowed = caller.token.models;
+  if (allowed && !allowed.some((pattern) => matches(pattern, model))) return false;
+  const [first] = parts.upstreams().pick(model);
+  if (!first) return false;
+  const { group, prices } = caller.org;
+  return [model, first.servedModel].some((name) => timesFor({ book: parts.prices(), group, prices, model: name }).kind === 'priced');
+}
+
+function modelOf(parts: GatewayParts, id: string): Model {
+  return { id, object: 'model', created: 0, owned_by: parts.upstreams().pick(id)[0]?.upstream.settings.name ?? 'farebox' };
+}
+
+function send(res: ServerResponse, body: object, requestId: string): void {
+  const text = JSON.stringify(body);
+  res.writeHead(200, {
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': Buffer.byteLength(text),
+    'x-request-id': requestId,
+    'cache-control': 'no-store',
+  });
+  res.end(text);
+}

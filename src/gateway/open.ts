@@ -1,0 +1,50 @@
+import type { GatewayError } from './errors.js';
+
+/** A request in progress, as the heartbeat and the shutdown see it. */
+export interface Running {
+  /** Called about once a second: renews the hold's lease, enforces the total time and the patience with slow readers. */
+  tick(nowMs: number): void;
+  /** Its client left, and it goes on only because its provider bills it whole. */
+  isAbandoned(): boolean;
+  /** Ends it now with an error the client can read, and settles what was delivered. */
+  cut(error: GatewayError): void;
+}
+
+export interface OpenRequests {
+  readonly size: number;
+  add(running: Running): void;
+  remove(running: Running): void;
+  tick(nowMs: number): void;
+  cutAll(error: GatewayError): void;
+  /** Whether a plain call whose client left may run on: only so many may. */
+  mayFinish(): boolean;
+  /** Resolves when nothing is in progress. */
+  idle(): Promise<void>;
+}
+
+export function createOpenRequests(backgroundMax: number): OpenRequests {
+  const open = new Set<Running>();
+  let waiting: (() => void)[] = [];
+  return {
+    get size() {
+      return open.size;
+    },
+    add: (running) => {
+      open.add(running);
+    },
+    remove: (running) => {
+      open.delete(running);
+      if (open.size > 0 || waiting.length === 0) return;
+      for (const resolve of waiting) resolve();
+      waiting = [];
+    },
+    tick: (nowMs) => {
+      for (const running of open) running.tick(nowMs);
+    },
+    cutAll: (error) => {
+      for (const running of open) running.cut(error);
+    },
+    mayFinish: () => [...open].filter((running) => running.isAbandoned()).length < backgroundMax,
+    idle: () => (open.size === 0 ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve))),
+  };
+}

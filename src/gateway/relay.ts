@@ -1,0 +1,75 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { newRequestId, type RequestId } from '../domain/ids.js';
+import { admit } from './admit.js';
+import { readBody } from './body.js';
+import type { Endpoint } from './endpoints.js';
+import { badRequest, type GatewayError, internalError, sendError, unavailable } from './errors.js';
+import type { AdmittedExchange, GatewayParts } from './exchange.js';
+import { parseBody } from './parse.js';
+import { Transfer } from './transfer.js';
+
+/**
+ * The whole hot path, as a story: who asks, what for, what may it cost, is it there — then forward, meter and settle.
+ * Until the hold stands nothing is owed; from then on the transfer owns it and settles it exactly once.
+ */
+export async function relay(parts: GatewayParts, endpoint: Endpoint, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  const id = newRequestId();
+  try {
+    const exchange = await prepare(parts, endpoint, req, res, id);
+    if (exchange) transfer(parts, exchange);
+  } catch (error) {
+    parts.log.error({ err: error, request_id: id }, 'a request failed');
+    sendError(res, internalError(), id);
+  }
+}
+
+async function prepare(
+  parts: GatewayParts,
+  endpoint: Endpoint,
+  req: IncomingMessage,
+  res: ServerResponse,
+  id: RequestId,
+): Promise<AdmittedExchange | null> {
+  const refuse = (error: GatewayError): null => {
+    parts.metrics.refusals.inc({ code: error.code });
+    sendError(res, error, id);
+    return null;
+  };
+  if (parts.open.size >= parts.settings.requestsMax)
+    return refuse(unavailable('The gateway is at its limit. Try again in a moment.', 'overloaded'));
+
+  const identified = await parts.authenticator.identify(req);
+  if (identified.kind === 'unavailable') return refuse(unavailable('Tokens cannot be checked right now. Try again in a moment.'));
+  if (identified.kind === 'refused') return refuse(identified.error);
+
+  const read = await readBody(req, parts.settings.bodyBytesMax);
+  if (read.kind === 'gone') return null;
+  if (read.kind === 'refused') return refuse(read.error);
+
+  const startedMs = Date.now();
+  const parsed = await parseBody(endpoint.kind, read.bytes, parts.settings.bodyDepthMax);
+  if (parsed.kind === 'bad') return refuse(badRequest(parsed.message, parsed.code, parsed.param));
+
+  const { asked } = parsed;
+  const exchange = { id, req, res, endpoint, startedMs, caller: identified.caller, asked, bytes: read.bytes, gone: res.destroyed };
+  const admitted = await admit(parts, exchange);
+  return admitted.kind === 'refused' ? refuse(admitted.error) : { ...exchange, gone: res.destroyed, admission: admitted.admission };
+}
+
+function transfer(parts: GatewayParts, exchange: AdmittedExchange): void {
+  const { endpoint, res, startedMs } = exchange;
+  const labels = { endpoint: endpoint.path };
+  const running = new Transfer(parts, exchange, (ending) => {
+    parts.open.remove(running);
+    parts.metrics.openRequests.set(parts.open.size);
+    parts.metrics.requests.inc({ endpoint: endpoint.path, status: res.statusCode, ending });
+    parts.metrics.latency.observe(labels, (Date.now() - startedMs) / 1000);
+  });
+  parts.open.add(running);
+  parts.metrics.openRequests.set(parts.open.size);
+  parts.metrics.overhead.observe(labels, (Date.now() - startedMs) / 1000);
+  res.on('close', () => {
+    if (!res.writableFinished) running.clientGone();
+  });
+  running.start();
+}

@@ -1,0 +1,271 @@
+import type { EndpointKind } from './endpoints.js';
+import { depthWithin, splice, topLevelMembers } from './json.js';
+
+/** What a request asks for, as far as routing and pricing need to know. The bytes themselves go upstream. */
+export interface Asked {
+  readonly model: string;
+  readonly stream: boolean;
+  /** The client wants the usage chunk itself. */
+  readonly includeUsage: boolean;
+  /** Answers to be written: `n` or `best_of`, times the number of prompts. */
+  readonly choices: number;
+  readonly maxOutput: number | null;
+  readonly textBytes: number;
+  readonly messages: number;
+  readonly images: number;
+  readonly audios: number;
+  readonly files: number;
+  readonly endUser: string | null;
+  readonly conversation: string | null;
+}
+
+export type Parsed =
+  | { readonly kind: 'asked'; readonly asked: Asked }
+  | { readonly kind: 'bad'; readonly message: string; readonly param: string | null; readonly code: string };
+
+type Body = Readonly<Record<string, unknown>>;
+
+/** Keys we price or route by: one of them twice could be read one way here and another way upstream. */
+const PRICED_KEYS = [
+  'model',
+  'stream',
+  'n',
+  'best_of',
+  'max_tokens',
+  'max_completion_tokens',
+  'stream_options',
+  'prompt',
+  'messages',
+  'input',
+];
+/** Keys by which other gateways let a caller redirect a request or its key. They are never passed on. */
+const REFUSED_KEYS = [
+  'api_base',
+  'base_url',
+  'api_key',
+  'custom_llm_provider',
+  'extra_headers',
+  'extra_body',
+  'user_config',
+  'api_version',
+];
+
+const DEPTH_SCAN_FROM_BYTES = 64 * 1024;
+const MODEL_LENGTH_MAX = 256;
+const OUTPUT_TOKENS_MAX = 10_000_000;
+const CHOICES_MAX = 128;
+const PROMPTS_MAX = 2_048;
+
+export function parseRequest(kind: EndpointKind, bytes: Buffer, depthMax: number): Parsed {
+  if (bytes.length === 0) return bad('The request has no body. Send a JSON object.', null, 'invalid_json');
+  if (bytes.length > DEPTH_SCAN_FROM_BYTES && !depthWithin(bytes, depthMax)) {
+    return bad(`The body is nested deeper than ${depthMax} levels.`, null, 'too_deep');
+  }
+  let body: unknown;
+  try {
+    body = JSON.parse(bytes.toString('utf8'));
+  } catch {
+    return bad('The body is not valid JSON. Check quotes, commas and brackets.', null, 'invalid_json');
+  }
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    return bad('The body must be a JSON object.', null, 'invalid_json');
+  }
+  return read(kind, body as Body, bytes);
+}
+
+function read(kind: EndpointKind, body: Body, bytes: Buffer): Parsed {
+  const twice = duplicateKey(body, bytes);
+  if (twice) return bad(`'${twice}' appears twice in the body. Send it once.`, twice, 'duplicate_key');
+  const refused = REFUSED_KEYS.find((key) => Object.hasOwn(body, key));
+  if (refused) return bad(`'${refused}' cannot be set by a request. Remove it.`, refused, 'unsupported_parameter');
+  const model = body['model'];
+  if (typeof model !== 'string' || model.length === 0 || model.length > MODEL_LENGTH_MAX) {
+    return bad(`'model' must be a name of 1 to ${MODEL_LENGTH_MAX} characters.`, 'model', 'invalid_model');
+  }
+  const wrong = wrongNumber(body) ?? wrongFlag(body) ?? missingContent(kind, body);
+  if (wrong) return wrong;
+  return { kind: 'asked', asked: askedOf(kind, body, model, bytes.length) };
+}
+
+function askedOf(kind: EndpointKind, body: Body, model: string, bodyBytes: number): Asked {
+  const parts = kind === 'chat' ? countParts(body['messages']) : NO_PARTS;
+  const stream = body['stream'] === true && kind !== 'embeddings';
+  const options = body['stream_options'];
+  return {
+    model,
+    stream,
+    includeUsage: stream && typeof options === 'object' && options !== null && (options as Body)['include_usage'] === true,
+    choices: kind === 'embeddings' ? 1 : Math.max(whole(body['n']) ?? 1, whole(body['best_of']) ?? 1) * promptsOf(kind, body),
+    maxOutput: kind === 'embeddings' ? 0 : outputBound(body),
+    textBytes: Math.max(0, bodyBytes - parts.dataBytes),
+    messages: Array.isArray(body['messages']) ? body['messages'].length : promptsOf(kind, body),
+    images: parts.images,
+    audios: parts.audios,
+    files: parts.files,
+    endUser: shortText(body['user']),
+    conversation: conversationOf(body['metadata']),
+  };
+}
+
+function outputBound(body: Body): number | null {
+  const bounds = [whole(body['max_tokens']), whole(body['max_completion_tokens'])].filter((bound) => bound !== null);
+  return bounds.length ? Math.max(...bounds) : null;
+}
+
+const whole = (value: unknown): number | null => (typeof value === 'number' ? value : null);
+
+const shortText = (value: unknown): string | null => (typeof value === 'string' && value.length > 0 ? value.slice(0, 256) : null);
+
+function conversationOf(metadata: unknown): string | null {
+  return typeof metadata === 'object' && metadata !== null ? shortText((metadata as Body)['conversation_id']) : null;
+}
+
+/** A completion answers each of its prompts; arrays of numbers are one prompt in token ids. */
+function promptsOf(kind: EndpointKind, body: Body): number {
+  const prompt = body['prompt'];
+  if (kind !== 'completions' || !Array.isArray(prompt) || prompt.length === 0) return 1;
+  return typeof prompt[0] === 'number' ? 1 : prompt.length;
+}
+
+function wrongNumber(body: Body): Parsed | null {
+  for (const [key, max] of [
+    ['max_tokens', OUTPUT_TOKENS_MAX],
+    ['max_completion_tokens', OUTPUT_TOKENS_MAX],
+    ['n', CHOICES_MAX],
+    ['best_of', CHOICES_MAX],
+  ] as const) {
+    const value = body[key];
+    if (value === undefined || value === null) continue;
+    if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 1 || value > max) {
+      return bad(`'${key}' must be a whole number from 1 to ${max}.`, key, 'invalid_number');
+    }
+  }
+  return null;
+}
+
+function wrongFlag(body: Body): Parsed | null {
+  const { stream, stream_options: options } = body as { stream?: unknown; stream_options?: unknown };
+  if (stream !== undefined && stream !== null && typeof stream !== 'boolean') {
+    return bad("'stream' must be true or false.", 'stream', 'invalid_type');
+  }
+  if (options !== undefined && options !== null && (typeof options !== 'object' || Array.isArray(options))) {
+    return bad("'stream_options' must be an object.", 'stream_options', 'invalid_type');
+  }
+  return null;
+}
+
+function missingContent(kind: EndpointKind, body: Body): Parsed | null {
+  if (kind === 'chat') {
+    const messages = body['messages'];
+    if (!Array.isArray(messages) || messages.length === 0) {
+      return bad("'messages' must be a list with at least one message.", 'messages', 'missing_messages');
+    }
+    return null;
+  }
+  const key = kind === 'completions' ? 'prompt' : 'input';
+  const value = body[key];
+  if (typeof value !== 'string' && !Array.isArray(value)) return bad(`'${key}' must be a text or a list.`, key, `missing_${key}`);
+  if (kind === 'completions' && Array.isArray(value) && value.length > PROMPTS_MAX && typeof value[0] !== 'number') {
+    return bad(`'prompt' may hold at most ${PROMPTS_MAX} prompts.`, 'prompt', 'too_many_prompts');
+  }
+  return null;
+}
+
+interface PartCount {
+  images: number;
+  audios: number;
+  files: number;
+  dataBytes: number;
+}
+
+const NO_PARTS: PartCount = { images: 0, audios: 0, files: 0, dataBytes: 0 };
+
+/** Pictures, sounds and files are priced by bounds of their own; the bytes of a data URI are not text. */
+function countParts(messages: unknown): PartCount {
+  const count = { ...NO_PARTS };
+  for (const message of Array.isArray(messages) ? messages : []) {
+    const content = typeof message === 'object' && message !== null ? (message as Body)['content'] : null;
+    for (const part of Array.isArray(content) ? content : []) {
+      if (typeof part === 'object' && part !== null) countPart(part as Body, count);
+    }
+  }
+  return count;
+}
+
+function countPart(part: Body, count: PartCount): void {
+  const type = typeof part['type'] === 'string' ? part['type'] : '';
+  if (type === 'text' || type === 'refusal' || type === '') return;
+  if (type.includes('image')) {
+    count.images += 1;
+    count.dataBytes += dataUriBytes(part['image_url']);
+  } else if (type.includes('audio')) {
+    count.audios += 1;
+    count.dataBytes += dataBytes(part['input_audio'], 'data');
+  } else {
+    count.files += 1;
+    count.dataBytes += dataBytes(part['file'], 'file_data');
+  }
+}
+
+function dataUriBytes(value: unknown): number {
+  const url = typeof value === 'object' && value !== null ? (value as Body)['url'] : value;
+  return typeof url === 'string' && url.startsWith('data:') ? url.length : 0;
+}
+
+function dataBytes(value: unknown, key: string): number {
+  const data = typeof value === 'object' && value !== null ? (value as Body)[key] : null;
+  return typeof data === 'string' ? data.length : 0;
+}
+
+/** A cheap byte search first; the exact scan only when a key could really stand there twice. */
+function duplicateKey(body: Body, bytes: Buffer): string | null {
+  const suspicious = bytes.includes('\\u') || PRICED_KEYS.some((key) => Object.hasOwn(body, key) && appearsTwice(bytes, key));
+  if (!suspicious) return null;
+  const seen = new Set<string>();
+  for (const { key } of topLevelMembers(bytes)) {
+    if (seen.has(key) && PRICED_KEYS.includes(key)) return key;
+    seen.add(key);
+  }
+  return null;
+}
+
+function appearsTwice(bytes: Buffer, key: string): boolean {
+  const quoted = `"${key}"`;
+  const first = bytes.indexOf(quoted, 0, 'latin1');
+  return first >= 0 && bytes.indexOf(quoted, first + quoted.length, 'latin1') >= 0;
+}
+
+const bad = (message: string, param: string | null, code: string): Parsed => ({ kind: 'bad', message, param, code });
+
+/**
+ * The bytes for the upstream: the client's own, with the model's name replaced when the upstream knows it by another, and
+ * `include_usage` asked for when the client did not.
+ */
+export function upstreamBody(bytes: Buffer, change: { readonly model: string | null; readonly askUsage: boolean }): Buffer {
+  if (change.model === null && !change.askUsage) return bytes;
+  const members = topLevelMembers(bytes);
+  const edits: { start: number; end: number; text: string }[] = [];
+  const model = members.find(({ key }) => key === 'model');
+  if (change.model !== null && model) edits.push({ start: model.valueStart, end: model.valueEnd, text: JSON.stringify(change.model) });
+  if (change.askUsage)
+    edits.push(
+      usageEdit(
+        bytes,
+        members.find(({ key }) => key === 'stream_options'),
+      ),
+    );
+  return splice(bytes, edits);
+}
+
+function usageEdit(
+  bytes: Buffer,
+  options: { valueStart: number; valueEnd: number } | undefined,
+): { start: number; end: number; text: string } {
+  if (!options) {
+    const start = bytes.indexOf('{') + 1;
+    return { start, end: start, text: '"stream_options":{"include_usage":true},' };
+  }
+  const given: unknown = JSON.parse(bytes.toString('utf8', options.valueStart, options.valueEnd));
+  const text = JSON.stringify({ ...(given as object | null), include_usage: true });
+  return { start: options.valueStart, end: options.valueEnd, text };
+}

@@ -1,0 +1,156 @@
+import type { CreditStore, SettleCommand } from '../credits/store.js';
+import type { Breakdown, RequestStatus, Usage, UsageSource } from '../domain/charge.js';
+import { type MicroCredits, microCredits, ZERO } from '../domain/credits.js';
+import type { GatewaySettings } from '../domain/settings.js';
+import { charge } from '../pricing/charge.js';
+import type { TokenCounter } from '../pricing/tokens.js';
+import type { Log } from '../telemetry/log.js';
+import type { Metrics } from '../telemetry/metrics.js';
+import { NO_USAGE, type ReportedUsage, readUsage } from '../upstreams/usage.js';
+import { countUsage } from './count.js';
+import { chargeEvent } from './event.js';
+import type { AdmittedExchange, Exchange, PricedCandidate } from './exchange.js';
+import { createOutbox } from './outbox.js';
+
+/** How a request ended, before anything is priced. */
+export interface Outcome {
+  readonly status: RequestStatus;
+  readonly candidate: PricedCandidate | undefined;
+  readonly httpStatus: number;
+  readonly attempts: number;
+  readonly ttftMs: number | null;
+  readonly finishReason: string | null;
+  /** False when by the published rules nothing is owed: the upstream was never asked, or answered with an error. */
+  readonly owed: boolean;
+  /** The upstream's own report, unread. */
+  readonly reported: unknown;
+  /** Whether `delivered` is a stream of events or one JSON body. */
+  readonly stream: boolean;
+  /** What the client was given; counted when the report is missing, cut short or untrue. */
+  readonly delivered: readonly Buffer[];
+  /** Streamed events beyond what was kept: each counts as one output token. */
+  readonly uncountedEvents: number;
+  readonly flags: readonly string[];
+}
+
+export interface Settlements {
+  /** Charges and settles. The cost is null when it must be counted first; it is settled then. */
+  finish(exchange: AdmittedExchange, outcome: Outcome): MicroCredits | null;
+  /** Gives a hold back that may or may not stand. */
+  giveBack(exchange: Exchange): void;
+  /** Resolves when every settlement has been taken by the hot store, or at the deadline. */
+  flush(deadlineMs: number): Promise<boolean>;
+}
+
+export interface SettlementParts {
+  readonly store: CreditStore;
+  readonly settings: GatewaySettings;
+  readonly counter: TokenCounter;
+  readonly metrics: Metrics;
+  readonly log: Log;
+}
+
+interface Counted {
+  readonly usage: Usage;
+  readonly source: UsageSource;
+  readonly flags: readonly string[];
+}
+
+export function createSettlements(parts: SettlementParts): Settlements {
+  const outbox = createOutbox(parts);
+  let counting = 0;
+  const settle = (exchange: AdmittedExchange, outcome: Outcome, counted: Counted): MicroCredits => {
+    const priced = priceIt(parts.settings.admission, exchange, outcome, counted.usage);
+    outbox.send(commandFor(exchange, outcome, counted, priced));
+    observe(parts.metrics, counted, priced);
+    return priced.cost;
+  };
+  const countThenSettle = async (exchange: AdmittedExchange, outcome: Outcome, reported: ReportedUsage): Promise<void> => {
+    counting += 1;
+    try {
+      settle(exchange, outcome, await countUsage(parts, exchange, outcome, reported));
+    } finally {
+      counting -= 1;
+    }
+  };
+  return {
+    finish: (exchange, outcome) => {
+      if (!outcome.owed) return settle(exchange, outcome, { usage: NO_USAGE, source: 'estimated', flags: [] });
+      const reported = readUsage(outcome.reported, limitsOf(exchange, outcome));
+      if (reported.kind === 'usage' && outcome.status === 'complete' && !isZero(exchange, reported.usage)) {
+        return settle(exchange, outcome, { usage: reported.usage, source: 'upstream', flags: reported.flags });
+      }
+      countThenSettle(exchange, outcome, reported).catch((error) =>
+        parts.log.error({ err: error, request_id: exchange.id }, 'settling failed'),
+      );
+      return null;
+    },
+    giveBack: (exchange) => {
+      const { tokenId, orgId } = exchange.caller;
+      outbox.send({ requestId: exchange.id, tokenId, orgId, kind: 'final', cost: ZERO, event: null });
+    },
+    flush: async (deadlineMs) => {
+      while (Date.now() < deadlineMs && (counting > 0 || outbox.size() > 0)) await new Promise((resolve) => setTimeout(resolve, 20));
+      return counting === 0 && outbox.size() === 0;
+    },
+  };
+}
+
+/** A report of nothing for something delivered is not believed before it is counted. */
+const isZero = (exchange: Exchange, usage: Usage): boolean => usage.input === 0 || (usage.output === 0 && exchange.endpoint.hasOutput);
+
+function limitsOf(exchange: Exchange, outcome: Outcome): { inputMax: number; outputMax: number; needsOutput: boolean } {
+  const maxOutput = outcome.candidate?.entry.maxOutput ?? 10_000_000;
+  const inputMax = 20_000_000;
+  return { inputMax, outputMax: maxOutput * exchange.asked.choices * 2, needsOutput: exchange.endpoint.hasOutput };
+}
+
+interface Priced {
+  readonly cost: MicroCredits;
+  readonly operatorLoss: number;
+  readonly debt: boolean;
+  readonly breakdown: Breakdown;
+}
+
+/** The price of the candidate that served. In `strict` a charge never exceeds its hold; the operator carries the rest. */
+function priceIt(mode: GatewaySettings['admission'], exchange: AdmittedExchange, outcome: Outcome, usage: Usage): Priced {
+  const { candidate } = outcome;
+  if (!candidate || !outcome.owed) return { cost: ZERO, operatorLoss: 0, debt: false, breakdown: { lines: [], times: '1' } };
+  const { cost, breakdown } = charge({ entry: candidate.entry, times: candidate.times, usage });
+  const held = exchange.admission.amount;
+  if (cost <= held) return { cost, operatorLoss: 0, debt: false, breakdown };
+  if (mode === 'strict') return { cost: held, operatorLoss: cost - held, debt: false, breakdown };
+  return { cost, operatorLoss: 0, debt: true, breakdown };
+}
+
+function commandFor(exchange: AdmittedExchange, outcome: Outcome, counted: Counted, priced: Priced): SettleCommand {
+  const { tokenId, orgId } = exchange.caller;
+  const event = chargeEvent(exchange, {
+    kind: 'final',
+    status: outcome.status,
+    candidate: outcome.candidate,
+    httpStatus: outcome.httpStatus,
+    cost: priced.cost,
+    held: exchange.admission.amount,
+    debt: priced.debt,
+    operatorLoss: priced.operatorLoss,
+    source: counted.source,
+    usage: counted.usage,
+    priceVersion: exchange.admission.priceVersion,
+    breakdown: priced.breakdown,
+    finishReason: outcome.finishReason,
+    latencyMs: Math.max(0, Date.now() - exchange.startedMs),
+    ttftMs: outcome.ttftMs,
+    flags: counted.flags.length || outcome.flags.length ? [...outcome.flags, ...counted.flags] : outcome.flags,
+    attempts: outcome.attempts,
+  });
+  return { requestId: exchange.id, tokenId, orgId, kind: 'final', cost: microCredits(priced.cost), event };
+}
+
+function observe(metrics: Metrics, counted: Counted, priced: Priced): void {
+  if (priced.cost > 0) metrics.charged.inc(metrics.credits(priced.cost));
+  if (priced.operatorLoss > 0) metrics.operatorLoss.inc(metrics.credits(priced.operatorLoss));
+  if (priced.debt) metrics.debt.inc();
+  if (counted.usage.input > 0) metrics.tokens.inc({ direction: 'input' }, counted.usage.input);
+  if (counted.usage.output > 0) metrics.tokens.inc({ direction: 'output' }, counted.usage.output);
+}

@@ -1,0 +1,277 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { type Call, type Failure, forward, type Sink } from '../upstreams/forward.js';
+import type { Answer } from './answer.js';
+import { PlainAnswer } from './answer-plain.js';
+import { StreamAnswer } from './answer-stream.js';
+import { type GatewayError, sendError, unavailable, upstreamError } from './errors.js';
+import type { AdmittedExchange, GatewayParts, PricedCandidate } from './exchange.js';
+import { createLease, type Lease } from './lease.js';
+import type { Running } from './open.js';
+import { failureError, isRetryable, isTransient, type Rejection, rejectionError } from './rejection.js';
+import { upstreamBody } from './request.js';
+
+const REJECTION_BYTES_MAX = 64 * 1024;
+const RETRY_PAUSE_MS = 100;
+
+/**
+ * Carries one admitted exchange to an upstream and its answer back: attempt after attempt until the first byte, never
+ * after it. Owns the hold: whatever happens, `settlements.finish` is called exactly once.
+ */
+export class Transfer implements Running {
+  attempts = 0;
+  private readonly parts: GatewayParts;
+  private readonly exchange: AdmittedExchange;
+  private readonly lease: Lease;
+  private readonly plan: PricedCandidate[];
+  private readonly finished: (ending: string) => void;
+  private call: Call | null = null;
+  private answer: Answer | null = null;
+  private current: PricedCandidate | undefined;
+  private sent = false;
+  private answered = false;
+  private over = false;
+  private pausedSinceMs = 0;
+  private goneSinceMs = 0;
+
+  constructor(parts: GatewayParts, exchange: AdmittedExchange, finished: (ending: string) => void) {
+    this.parts = parts;
+    this.exchange = exchange;
+    this.finished = finished;
+    this.plan = exchange.admission.candidates.flatMap((candidate) => Array(candidate.upstream.settings.retries + 1).fill(candidate));
+    this.lease = createLease(parts, exchange);
+    exchange.res.on('drain', () => this.resume());
+  }
+
+  start(): void {
+    this.next(upstreamError(502, 'upstream_unreachable', 'No upstream could take the request.'));
+  }
+
+  /** Tries the next candidate; when there is none, the last reason is the answer. */
+  private next(reason: GatewayError): void {
+    if (this.over) return;
+    if (this.exchange.gone) {
+      this.giveUp('cancelled', reason, false);
+      return;
+    }
+    const candidate = this.plan.shift();
+    if (!candidate) {
+      this.giveUp('failed', reason, false);
+      return;
+    }
+    const { settings, inFlight } = candidate.upstream;
+    if (settings.concurrency > 0 && inFlight >= settings.concurrency) {
+      this.dropCandidate(candidate);
+      this.next(unavailable('Every upstream for this model is busy. Try again in a moment.', 'upstream_busy'));
+      return;
+    }
+    this.attempt(candidate);
+  }
+
+  private attempt(candidate: PricedCandidate): void {
+    const { exchange } = this;
+    const { settings } = candidate.upstream;
+    const hideUsage = exchange.asked.stream && !exchange.asked.includeUsage && settings.includeUsage;
+    this.attempts += 1;
+    this.current = candidate;
+    this.sent = true;
+    this.parts.metrics.upstreamInFlight.inc({ upstream: settings.name });
+    const body = upstreamBody(exchange.bytes, {
+      model: candidate.servedModel === exchange.asked.model ? null : candidate.servedModel,
+      askUsage: hideUsage,
+    });
+    this.call = forward(
+      candidate.upstream,
+      { path: exchange.endpoint.path, method: 'POST', body, headers: clientHeaders(exchange) },
+      this.sink(candidate, hideUsage),
+    );
+  }
+
+  /** The answer of one attempt: good from its first body byte on, or a reason to try the next. */
+  private sink(candidate: PricedCandidate, hideUsage: boolean): Sink {
+    let status = 0;
+    let headers: IncomingHttpHeaders = {};
+    let answer: Answer | null = null;
+    const rejected: Buffer[] = [];
+    let rejectedBytes = 0;
+    const begin = (): Answer => {
+      this.lease.answered();
+      this.answered = true;
+      answer = this.open(candidate, { status, headers, hideUsage });
+      return answer;
+    };
+    return {
+      onHead: (code, received) => {
+        status = code;
+        headers = received;
+        if (code < 300) this.lease.answered();
+      },
+      onData: (chunk) => {
+        if (status < 300) return this.flow((answer ?? begin()).data(chunk));
+        rejectedBytes += chunk.length;
+        if (rejectedBytes <= REJECTION_BYTES_MAX) rejected.push(chunk);
+        return true;
+      },
+      onEnd: () => {
+        this.done(candidate, status < 300 ? 'answered' : `status_${Math.floor(status / 100)}xx`);
+        if (status < 300) (answer ?? begin()).end();
+        else this.rejected(candidate, { status, headers, body: Buffer.concat(rejected) });
+      },
+      onFailure: (failure) => {
+        this.done(candidate, failure.kind);
+        if (answer) answer.fail(failure);
+        else if (status >= 300) this.rejected(candidate, { status, headers, body: Buffer.concat(rejected) });
+        else this.failed(candidate, failure);
+      },
+    };
+  }
+
+  private open(candidate: PricedCandidate, got: { status: number; headers: IncomingHttpHeaders; hideUsage: boolean }): Answer {
+    const events = String(got.headers['content-type'] ?? '').startsWith('text/event-stream');
+    const context = {
+      parts: this.parts,
+      exchange: this.exchange,
+      candidate,
+      httpStatus: got.status,
+      headers: got.headers,
+      attempts: this.attempts,
+      ttftMs: Math.max(0, Date.now() - this.exchange.startedMs),
+      hideUsage: got.hideUsage,
+      stopUpstream: (reason: string) => this.call?.abort(reason),
+      over: (ending: string) => this.end(ending),
+    };
+    this.answer = events ? new StreamAnswer(context) : new PlainAnswer(context);
+    return this.answer;
+  }
+
+  private rejected(candidate: PricedCandidate, rejection: Rejection): void {
+    const error = rejectionError(rejection, candidate.upstream.settings);
+    this.parts.log.info(
+      { request_id: this.exchange.id, upstream: candidate.upstream.settings.name, status: rejection.status },
+      'the upstream refused a request',
+    );
+    if (!isRetryable(rejection.status)) {
+      this.giveUp('failed', error, false);
+      return;
+    }
+    if (!isTransient(rejection.status)) this.dropCandidate(candidate);
+    this.retry(candidate, error);
+  }
+
+  private failed(candidate: PricedCandidate, failure: Failure): void {
+    const { log } = this.parts;
+    log.info(
+      { request_id: this.exchange.id, upstream: candidate.upstream.settings.name, kind: failure.kind, detail: failure.detail },
+      'no answer',
+    );
+    if (failure.kind === 'aborted') {
+      // A stream's input is owed once it was sent, unless the upstream answered with an error.
+      this.giveUp('cancelled', failureError(failure), failure.sent);
+      return;
+    }
+    if (failure.kind === 'timeout_first_byte' || failure.kind === 'timeout_idle') this.dropCandidate(candidate);
+    this.retry(candidate, failureError(failure));
+  }
+
+  private retry(last: PricedCandidate, reason: GatewayError): void {
+    if (this.plan[0] !== last) this.next(reason);
+    else setTimeout(() => this.next(reason), RETRY_PAUSE_MS * (0.5 + Math.random()));
+  }
+
+  private dropCandidate(candidate: PricedCandidate): void {
+    while (this.plan[0] === candidate) this.plan.shift();
+  }
+
+  /** The end without an answer. */
+  private giveUp(status: 'failed' | 'cancelled', error: GatewayError, owed: boolean): void {
+    if (this.over) return;
+    this.parts.settlements.finish(this.exchange, {
+      status,
+      candidate: this.current,
+      httpStatus: error.status,
+      attempts: this.attempts,
+      ttftMs: null,
+      finishReason: null,
+      owed,
+      reported: undefined,
+      stream: this.exchange.asked.stream,
+      delivered: [],
+      uncountedEvents: 0,
+      flags: [error.code],
+    });
+    if (!this.exchange.gone) sendError(this.exchange.res, error, this.exchange.id);
+    this.end(status);
+  }
+
+  private end(ending: string): void {
+    if (this.over) return;
+    this.over = true;
+    this.lease.end();
+    this.finished(ending);
+  }
+
+  private done(candidate: PricedCandidate, outcome: string): void {
+    const upstream = candidate.upstream.settings.name;
+    this.parts.metrics.upstreamInFlight.dec({ upstream });
+    this.parts.metrics.upstreamRequests.inc({ upstream, outcome });
+  }
+
+  private flow(more: boolean): boolean {
+    if (!more && this.pausedSinceMs === 0) this.pausedSinceMs = Date.now();
+    return more;
+  }
+
+  private resume(): void {
+    this.pausedSinceMs = 0;
+    this.call?.resume();
+  }
+
+  /** The client closed its connection. A stream ends here; a plain call runs on, because the provider will bill it whole. */
+  clientGone(): void {
+    if (this.over) return;
+    this.exchange.gone = true;
+    const runOn = !this.exchange.asked.stream && this.parts.open.mayFinish();
+    this.goneSinceMs = Date.now();
+    if (runOn) this.resume();
+    else this.call?.abort('client_gone');
+  }
+
+  isAbandoned(): boolean {
+    return this.goneSinceMs > 0;
+  }
+
+  cut(error: GatewayError): void {
+    if (this.over) return;
+    if (this.answer) this.answer.cut(error);
+    else {
+      this.giveUp('failed', error, false);
+      this.call?.abort(error.code);
+    }
+  }
+
+  tick(nowMs: number): void {
+    const { settings } = this.parts;
+    const totalMs = this.current?.upstream.settings.timeouts.totalMs ?? 0;
+    if (totalMs > 0 && nowMs - this.exchange.startedMs > totalMs) {
+      this.cut(upstreamError(504, 'upstream_timeout', 'The upstream did not finish in the time the operator allows.'));
+    } else if (this.pausedSinceMs > 0 && nowMs - this.pausedSinceMs > settings.writeStallMs) {
+      this.exchange.res.destroy();
+    } else if (this.goneSinceMs > 0 && nowMs - this.goneSinceMs > settings.backgroundFinishMs) {
+      this.call?.abort('background_time_over');
+    } else {
+      this.lease.tick(nowMs, {
+        answered: this.answered,
+        events: this.answer?.eventsDelivered() ?? 0,
+        candidate: this.current,
+        cut: (error) => this.cut(error),
+      });
+    }
+  }
+}
+
+/** Allow-listed headers of the client; everything else, its credentials first of all, stays here. */
+function clientHeaders(exchange: AdmittedExchange): string[] {
+  const headers = ['x-client-request-id', exchange.id];
+  const beta = exchange.req.headers['openai-beta'];
+  if (typeof beta === 'string' && beta.length <= 200) headers.push('openai-beta', beta);
+  return headers;
+}

@@ -1,0 +1,121 @@
+import type { Usage } from '../domain/charge.js';
+
+export type ReportedUsage =
+  | { readonly kind: 'usage'; readonly usage: Usage; readonly flags: readonly string[] }
+  | { readonly kind: 'absurd' }
+  | { readonly kind: 'none' };
+
+export const NO_USAGE: Usage = Object.freeze({
+  input: 0,
+  cached_input: 0,
+  cache_write_5m: 0,
+  cache_write_1h: 0,
+  output: 0,
+  reasoning: 0,
+  audio_input: 0,
+  audio_output: 0,
+  images: 0,
+  seconds: 0,
+  characters: 0,
+});
+
+export interface UsageLimits {
+  readonly inputMax: number;
+  readonly outputMax: number;
+  /** A report without output tokens is no report for an endpoint that writes text. */
+  readonly needsOutput: boolean;
+}
+
+/** Nothing that exists reads or writes more tokens than this in one request. */
+const TOKENS_MAX = 50_000_000;
+
+/**
+ * Reads a usage object as providers write it. One number that cannot be true makes the whole report untrue; subsets
+ * larger than their whole are cut down to it and flagged.
+ */
+export function readUsage(reported: unknown, limits: UsageLimits): ReportedUsage {
+  if (reported === null || reported === undefined) return { kind: 'none' };
+  if (!isRecord(reported)) return { kind: 'absurd' };
+  const input = numberOf(reported, ['prompt_tokens', 'input_tokens']);
+  const output = numberOf(reported, ['completion_tokens', 'output_tokens']);
+  const inDetail = detailOf(reported, ['prompt_tokens_details', 'input_tokens_details']);
+  const outDetail = detailOf(reported, ['completion_tokens_details', 'output_tokens_details']);
+  const parts = [
+    input,
+    output ?? 0,
+    numberOf(inDetail, ['cached_tokens']) ?? numberOf(reported, ['prompt_cache_hit_tokens']) ?? 0,
+    numberOf(inDetail, ['cache_write_tokens', 'cache_creation_tokens']) ?? 0,
+    numberOf(inDetail, ['cache_write_1h_tokens']) ?? 0,
+    numberOf(outDetail, ['reasoning_tokens']) ?? 0,
+    numberOf(inDetail, ['audio_tokens']) ?? 0,
+    numberOf(outDetail, ['audio_tokens']) ?? 0,
+  ];
+  if (input === undefined || (limits.needsOutput && output === undefined)) return { kind: 'absurd' };
+  const [inp = 0, out = 0, cached = 0, write5m = 0, write1h = 0, reasoning = 0, audioIn = 0, audioOut = 0] = parts.map((n) => n ?? 0);
+  if (![inp, out, cached, write5m, write1h, reasoning, audioIn, audioOut].every(plausible)) return { kind: 'absurd' };
+  if (inp > limits.inputMax || out > limits.outputMax) return { kind: 'absurd' };
+  const total = numberOf(reported, ['total_tokens']);
+  if (total !== undefined && !plausible(total)) return { kind: 'absurd' };
+  return fit({ inp, out, cached, write5m, write1h, reasoning, audioIn, audioOut });
+}
+
+interface Parts {
+  readonly inp: number;
+  readonly out: number;
+  readonly cached: number;
+  readonly write5m: number;
+  readonly write1h: number;
+  readonly reasoning: number;
+  readonly audioIn: number;
+  readonly audioOut: number;
+}
+
+function fit(parts: Parts): ReportedUsage {
+  let flags: readonly string[] = [];
+  const within = (part: number, room: number): number => {
+    if (part <= room) return part;
+    flags = ['usage_subset_too_large'];
+    return Math.max(0, room);
+  };
+  const cached = within(parts.cached, parts.inp);
+  const write5m = within(parts.write5m, parts.inp - cached);
+  const write1h = within(parts.write1h, parts.inp - cached - write5m);
+  const audioIn = within(parts.audioIn, parts.inp - cached - write5m - write1h);
+  const reasoning = within(parts.reasoning, parts.out);
+  const audioOut = within(parts.audioOut, parts.out - reasoning);
+  const usage: Usage = {
+    ...NO_USAGE,
+    input: parts.inp,
+    output: parts.out,
+    cached_input: cached,
+    cache_write_5m: write5m,
+    cache_write_1h: write1h,
+    reasoning,
+    audio_input: audioIn,
+    audio_output: audioOut,
+  };
+  return { kind: 'usage', usage, flags };
+}
+
+const plausible = (value: number): boolean => Number.isSafeInteger(value) && value >= 0 && value <= TOKENS_MAX;
+
+const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
+
+function detailOf(from: Record<string, unknown>, names: readonly string[]): Record<string, unknown> {
+  for (const name of names) {
+    const value = from[name];
+    if (isRecord(value)) return value;
+  }
+  return {};
+}
+
+/** The first of these fields that is there. A field that is there but no number counts as NaN, which is never plausible. */
+function numberOf(from: Record<string, unknown>, names: readonly string[]): number | undefined {
+  for (const name of names) {
+    if (!Object.hasOwn(from, name)) continue;
+    const value = from[name];
+    if (value === null || value === undefined) continue;
+    return typeof value === 'number' ? value : Number.NaN;
+  }
+  return undefined;
+}
