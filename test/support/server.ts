@@ -158,7 +158,7 @@ function verbs(api: Api): Verbs {
 
 function writeConfig(data: string, options: FareboxOptions): string {
   const file = join(data, 'config.yaml');
-  const processes = options.processes === undefined ? {} : { gateway: { processes: options.processes } };
+  const processes = options.processes === undefined ? {} : { server: { gateway_processes: options.processes } };
   const text =
     typeof options.config === 'string'
       ? options.config
