@@ -35,7 +35,7 @@ export interface Gateway {
   /** Answers everything under `/v1`. */
   handle(req: IncomingMessage, res: ServerResponse): void;
   readonly openRequests: number;
-  /** Lets running requests finish and settle, at most this long; then they are cut with an error and settled. */
+  /** Admits nothing new, lets running requests finish, at most this long; then they are cut with an error and settled. */
   drain(limitMs: number): Promise<void>;
   /** Ends what is running now, with an error event, and settles it. */
   cut(): void;
@@ -54,9 +54,14 @@ export function createGateway(deps: GatewayDeps): Gateway {
   const parts: GatewayParts = { ...rest, authenticator, settlements, open };
   const ticker = setInterval(() => open.tick(Date.now()), TICK_MS);
   ticker.unref();
-  const cut = (): void => open.cutAll(unavailable('The server is shutting down.', 'shutting_down'));
+  const cut = (): void => open.cutAll(shuttingDown());
+  let draining = false;
   return {
     handle: (req, res) => {
+      if (draining) {
+        refuse(res, { ...shuttingDown(), headers: { 'retry-after': '1', 'x-should-retry': 'true', connection: 'close' } });
+        return;
+      }
       route(parts, req, res).catch((error) => {
         deps.log.error({ err: error }, 'a request failed');
         sendError(res, internalError(), newRequestId());
@@ -67,6 +72,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     },
     cut,
     drain: async (limitMs) => {
+      draining = true;
       const timer = setTimeout(cut, limitMs);
       await open.idle();
       clearTimeout(timer);
@@ -75,6 +81,8 @@ export function createGateway(deps: GatewayDeps): Gateway {
     close: () => clearInterval(ticker),
   };
 }
+
+const shuttingDown = (): GatewayError => unavailable('This server is shutting down. Send the request again.', 'shutting_down');
 
 const MODELS = '/v1/models';
 

@@ -24,6 +24,7 @@ export class StreamMeter {
   deliveredBytes = 0;
   private keptBytes = 0;
   private tail: Buffer[] = [];
+  private tailBytes = 0;
   private pending: Buffer | null = null;
   private insideHuge = false;
   private hiddenUsage: unknown;
@@ -117,16 +118,23 @@ export class StreamMeter {
 
   private pass(bytes: Buffer): Passed {
     this.deliveredBytes += bytes.length;
-    if (this.keptBytes + bytes.length <= this.keepBytesMax) {
+    if (!this.overflowed && this.keptBytes + bytes.length <= this.keepBytesMax) {
       this.keptBytes += bytes.length;
       this.kept.push(bytes);
     } else {
-      if (!this.overflowed) this.tail = [this.lastBytes()];
+      if (!this.overflowed) this.tail.push(this.lastBytes());
       this.overflowed = true;
       this.unkept += countEvents(bytes);
-      this.tail = [lastOf([...this.tail, bytes], TAIL_BYTES)];
+      this.tail.push(bytes);
+      this.tailBytes += bytes.length;
+      if (this.tailBytes > 4 * TAIL_BYTES) this.shortenTail();
     }
     return { out: bytes, failed: false };
+  }
+
+  private shortenTail(): void {
+    this.tail = [Buffer.from(lastOf(this.tail, TAIL_BYTES))];
+    this.tailBytes = TAIL_BYTES;
   }
 
   private lastBytes(): Buffer {

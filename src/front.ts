@@ -1,0 +1,156 @@
+import type { RequestListener, Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { CreditStore } from './credits/store.js';
+import { systemClock } from './domain/clock.js';
+import type { PriceSource } from './domain/prices.js';
+import type { Settings, UpstreamSettings } from './domain/settings.js';
+import { createGateway, type Gateway } from './gateway/gateway.js';
+import { createHealth, type Health } from './gateway/health.js';
+import { createHttpServer } from './gateway/server.js';
+import { buildBook, type PriceBook } from './pricing/book.js';
+import { createTokenCounter, type TokenCounter } from './pricing/tokens.js';
+import type { Log } from './telemetry/log.js';
+import type { Metrics } from './telemetry/metrics.js';
+import { createUpstreams, type Upstreams } from './upstreams/upstreams.js';
+
+/** The part of a process that faces clients: the HTTP server, the gateway, and who answers everything else. */
+export interface Front {
+  readonly health: Health;
+  prices(): PriceBook;
+  listen(): Promise<number>;
+  /** Prices and upstreams of a new configuration; requests under way keep what they were admitted with. */
+  reload(next: { readonly prices: PriceSource; readonly upstreams: readonly UpstreamSettings[] }): void;
+  /** Admits nothing new, lets streams finish and settle, and resolves when the hot store has every settlement. */
+  shutdown(): Promise<boolean>;
+  cut(): void;
+}
+
+export interface FrontDeps {
+  readonly settings: Settings;
+  readonly prices: PriceSource;
+  readonly pepper: string;
+  readonly store: CreditStore;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  /** `/metrics` of this process or of all of them. */
+  readonly metricsText: () => Promise<{ readonly contentType: string; readonly text: string }>;
+  /** Whoever answers what is neither `/v1` nor a health path; null = nobody here. */
+  readonly others: RequestListener | null;
+}
+
+const FLUSH_MS = 15_000;
+
+export function createFront(deps: FrontDeps): Front {
+  const { settings, store, metrics, log } = deps;
+  let book = buildBook(deps.prices);
+  let upstreams = createUpstreams(settings.upstreams);
+  const counter = createTokenCounter();
+  const health = createHealth(store);
+  const gateway = createGateway({
+    store,
+    settings: settings.gateway,
+    credits: settings.credits,
+    pepper: deps.pepper,
+    prices: () => book,
+    upstreams: () => upstreams,
+    counter,
+    metrics,
+    log,
+    clock: systemClock,
+    publicUrl: settings.publicUrl ?? `http://${hostFor(settings.host)}:${settings.port}`,
+  });
+  const server = createHttpServer(settings.gateway, listener({ gateway, health, deps }));
+  announcePrices(metrics, book);
+  return {
+    health,
+    prices: () => book,
+    listen: () => listen(server, settings),
+    reload: (next) => {
+      book = buildBook(next.prices);
+      announcePrices(metrics, book);
+      const old = upstreams;
+      upstreams = createUpstreams(next.upstreams);
+      old.close().catch((error) => log.warn({ err: error }, 'an upstream did not close'));
+    },
+    cut: () => gateway.cut(),
+    shutdown: () => shutdown({ server, gateway, health, counter, upstreams: () => upstreams, drainMs: settings.gateway.drainMs }),
+  };
+}
+
+interface Listening {
+  readonly gateway: Gateway;
+  readonly health: Health;
+  readonly deps: FrontDeps;
+}
+
+function listener({ gateway, health, deps }: Listening): RequestListener {
+  return (req, res) => {
+    const url = req.url ?? '/';
+    if (url.startsWith('/v1/')) gateway.handle(req, res);
+    else if (url === '/healthz') json(res, 200, { status: 'ok' });
+    else if (url === '/readyz' || url.startsWith('/readyz?')) {
+      json(res, health.ready ? 200 : 503, { status: health.ready ? 'ready' : 'not_ready', detail: health.detail });
+    } else if (url === '/metrics') {
+      deps.metricsText().then(
+        ({ contentType, text }) => res.writeHead(200, { 'content-type': contentType }).end(text),
+        (error) => {
+          deps.log.warn({ err: error }, 'metrics could not be collected');
+          json(res, 503, { status: 'unavailable' });
+        },
+      );
+    } else if (deps.others) deps.others(req, res);
+    else gateway.handle(req, res);
+  };
+}
+
+function json(res: Parameters<RequestListener>[1], status: number, body: object): void {
+  const text = JSON.stringify(body);
+  res.writeHead(status, {
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': Buffer.byteLength(text),
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  });
+  res.end(text);
+}
+
+function listen(server: Server, settings: Settings): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ port: settings.port, host: settings.host, backlog: 4_096 }, () => {
+      server.removeListener('error', reject);
+      resolve((server.address() as AddressInfo).port);
+    });
+  });
+}
+
+interface Closing {
+  readonly server: Server;
+  readonly gateway: Gateway;
+  readonly health: Health;
+  readonly counter: TokenCounter;
+  readonly upstreams: () => Upstreams;
+  readonly drainMs: number;
+}
+
+async function shutdown(closing: Closing): Promise<boolean> {
+  // Still listening: a balancer has to be able to read the 503 of /readyz, and late requests get an answer.
+  closing.health.drain();
+  await closing.gateway.drain(closing.drainMs);
+  closing.server.close();
+  const settled = await closing.gateway.flush(FLUSH_MS);
+  closing.gateway.close();
+  closing.health.close();
+  closing.server.closeAllConnections();
+  await Promise.allSettled([closing.counter.close(), closing.upstreams().destroy()]);
+  return settled;
+}
+
+function announcePrices(metrics: Metrics, book: PriceBook): void {
+  metrics.priceVersion.reset();
+  metrics.priceVersion.set({ version: book.version }, 1);
+}
+
+/** An address to put into a URL: a wildcard is no place to go to. */
+export const hostFor = (host: string): string =>
+  host === '0.0.0.0' || host === '::' || host === '' ? '127.0.0.1' : host.includes(':') ? `[${host.replace(/^\[|\]$/g, '')}]` : host;
