@@ -21,9 +21,9 @@ export function ready({ production = false } = {}) {
   if (installed(lock)) return mark(stamp, wanted);
   say('Installing what Farebox needs (about a minute the first time) …');
   const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=http', ...(production ? ['--omit=dev'] : [])];
-  const done = spawnSync(npm(), ['ci', ...options], { cwd: ROOT, stdio: ['ignore', 2, 2], shell: process.platform === 'win32' });
-  if (done.status !== 0)
-    fail('npm could not install the packages. Its last lines above say why; after fixing that, run the same command again.');
+  // A mirror that lacks a package for some other platform stops `npm ci`; `npm install` goes by the same lock file and carries on.
+  const good = npm(['ci', ...options]) || npm(['install', '--no-save', ...options]);
+  if (!good) fail('npm could not install the packages. Its last lines above say why; after fixing that, run the same command again.');
   mark(stamp, wanted);
   say('Installed.');
 }
@@ -54,7 +54,10 @@ function requireNode() {
   );
 }
 
-const npm = () => (process.platform === 'win32' ? 'npm.cmd' : 'npm');
+function npm(args) {
+  const windows = process.platform === 'win32';
+  return spawnSync(windows ? 'npm.cmd' : 'npm', args, { cwd: ROOT, stdio: ['ignore', 2, 2], shell: windows }).status === 0;
+}
 
 export function say(text) {
   process.stderr.write(`${text}\n`);

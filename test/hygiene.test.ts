@@ -96,6 +96,16 @@ describe('the lock file', () => {
     expect(packages.filter(([, one]) => one.resolved !== undefined).map(([path]) => path)).toEqual([]);
   });
 
+  test('it is whole: packages for other platforms are in it too, or `npm ci` would refuse it', () => {
+    const known = new Set(packages.map(([path]) => nameOf(path)));
+    const missing = packages.flatMap(([path, one]) =>
+      Object.keys(one.optionalDependencies ?? {})
+        .filter((name) => !known.has(name))
+        .map((name) => `${path} → ${name}`),
+    );
+    expect(missing).toEqual([]);
+  });
+
   test('no package needs an install script', () => {
     const works = new Set(['esbuild', 'fsevents']); // both ship their binary as a package; the script only makes the first start faster
     const scripted = packages.filter(([path, one]) => one.hasInstallScript && !works.has(nameOf(path)));
@@ -130,6 +140,7 @@ interface Locked {
   readonly optional?: boolean;
   readonly devOptional?: boolean;
   readonly hasInstallScript?: boolean;
+  readonly optionalDependencies?: Readonly<Record<string, string>>;
 }
 
 const nameOf = (path: string): string => path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length);
