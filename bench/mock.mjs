@@ -3,7 +3,7 @@
 import { createServer } from 'node:net';
 
 const CHUNK_MS = 10;
-export const CHUNKS = 200;
+const CHUNKS = 200;
 const HOLD_MS = 1_000;
 
 const filler = 'The fare is taken at the door and the change is given at once. '.repeat(12);
