@@ -6,6 +6,7 @@ import type { PriceSource } from './domain/prices.js';
 import type { Settings, UpstreamSettings } from './domain/settings.js';
 import { createGateway, type Gateway } from './gateway/gateway.js';
 import { createHealth, type Health } from './gateway/health.js';
+import { openJournal } from './gateway/journal.js';
 import { createHttpServer } from './gateway/server.js';
 import { buildBook, type PriceBook } from './pricing/book.js';
 import { createTokenCounter, type TokenCounter } from './pricing/tokens.js';
@@ -29,6 +30,8 @@ export interface FrontDeps {
   readonly settings: Settings;
   readonly prices: PriceSource;
   readonly pepper: string;
+  /** A folder of this process's own, where a killed one left what it had promised. */
+  readonly journalFolder: string;
   readonly store: CreditStore;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -46,11 +49,19 @@ export function createFront(deps: FrontDeps): Front {
   let upstreams = createUpstreams(settings.upstreams);
   const counter = createTokenCounter();
   const health = createHealth(store);
+  const journal = openJournal({
+    folder: deps.journalFolder,
+    onTrouble: (words) => {
+      if (words) log.error({ words }, 'journal');
+      health.note('journal', words);
+    },
+  });
   const gateway = createGateway({
     store,
     settings: settings.gateway,
     credits: settings.credits,
     pepper: deps.pepper,
+    journal,
     prices: () => book,
     upstreams: () => upstreams,
     counter,

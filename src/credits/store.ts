@@ -60,8 +60,11 @@ export interface CreditStore {
   /** Drops entries up to and including `cursor` that are also older than `keepMs`. */
   trim(shard: string, cursor: string, keepMs: number): Promise<void>;
 
-  /** Which of these settlements are not in Postgres yet; `unavailable` when the store changed under them. */
-  pending(orgId: OrgId, requestIds: readonly RequestId[]): Promise<readonly RequestId[] | Unavailable>;
+  /**
+   * Which of these settlements are not in Postgres yet, and under which epoch that was seen. A settlement is confirmed
+   * when it is no longer listed under the very epoch its `settle` answered with; under another one it must be sent again.
+   */
+  pending(orgId: OrgId, requestIds: readonly RequestId[]): Promise<PendingAnswer>;
 
   /** The state of every shard as the live server has it. */
   shards(): Promise<readonly ShardState[]>;
@@ -167,6 +170,11 @@ export interface HoldCommand {
   readonly leaseMs: number;
   /** JSON of a ChargeEvent with the floor's facts, so that whoever sweeps this hold can write its row. */
   readonly note: string;
+  /**
+   * Digest (64 hex digits) of the client's Idempotency-Key, or null. Claimed for this token for 24 hours by the hold that
+   * succeeds, in the same step; a refused hold claims nothing. Another request with it is told `duplicate`.
+   */
+  readonly idempotencyKey: string | null;
 }
 
 export type HoldAnswer =
@@ -174,6 +182,8 @@ export type HoldAnswer =
   | { readonly kind: 'held'; readonly amount: MicroCredits; readonly remaining: MicroCredits; readonly repeated: boolean }
   /** This request id has already ended. */
   | { readonly kind: 'settled' }
+  /** Another request has claimed this idempotency key. */
+  | { readonly kind: 'duplicate'; readonly requestId: RequestId }
   /** The terms changed since they were looked up: price again with these and ask again. */
   | { readonly kind: 'stale'; readonly token: TokenTerms; readonly org: OrgTerms }
   | Refusal
@@ -211,9 +221,12 @@ export interface SettleCommand {
 }
 
 export type SettleAnswer =
-  | { readonly kind: 'settled'; readonly remaining: MicroCredits; readonly repeated: boolean }
+  /** `epoch` names the life of the data in which this was written. */
+  | { readonly kind: 'settled'; readonly remaining: MicroCredits; readonly repeated: boolean; readonly epoch: string }
   | { readonly kind: 'not_due' }
   | Unavailable;
+
+export type PendingAnswer = { readonly kind: 'pending'; readonly ids: readonly RequestId[]; readonly epoch: string } | Unavailable;
 
 export interface ReholdCommand {
   readonly requestId: RequestId;

@@ -1,11 +1,21 @@
 import type { HoldAnswer } from '../credits/store.js';
-import type { MicroCredits } from '../domain/credits.js';
+import { type MicroCredits, ZERO } from '../domain/credits.js';
+import { fingerprintOf } from '../domain/secrets.js';
 import type { PriceBook } from '../pricing/book.js';
 import { estimate } from '../pricing/estimate.js';
 import { timesFor } from '../pricing/multiplier.js';
 import { matches } from '../upstreams/pick.js';
 import { addressAllowed } from './authenticate.js';
-import { badRequest, forbidden, type GatewayError, modelNotFound, modelNotPriced, refusalError, unavailable } from './errors.js';
+import {
+  badRequest,
+  duplicateRequest,
+  forbidden,
+  type GatewayError,
+  modelNotFound,
+  modelNotPriced,
+  refusalError,
+  unavailable,
+} from './errors.js';
 import { orphanNote } from './event.js';
 import type { Admission, Exchange, GatewayParts, PricedCandidate } from './exchange.js';
 
@@ -22,7 +32,7 @@ export async function admit(parts: GatewayParts, exchange: Exchange): Promise<Ad
   for (let round = 0; round < STALE_MAX; round++) {
     const offer = priceFor(parts, exchange, book);
     if (offer.kind === 'refused') return offer;
-    const held = await hold(parts, exchange, offer, book.version);
+    const held = await hold(parts, exchange, offer);
     if (held.kind === 'stale') {
       exchange.caller.token = held.token;
       exchange.caller.org = held.org;
@@ -30,6 +40,8 @@ export async function admit(parts: GatewayParts, exchange: Exchange): Promise<Ad
     }
     if (held.kind === 'held') {
       const { candidates } = offer;
+      const { tokenId, orgId } = exchange.caller;
+      parts.journal.held({ requestId: exchange.id, orgId, tokenId, amount: held.amount, floor: ZERO, note: offer.note });
       return { kind: 'admitted', admission: { priceVersion: book.version, candidates, amount: held.amount, remaining: held.remaining } };
     }
     return refused(notHeld(parts, exchange, held));
@@ -42,6 +54,8 @@ interface Offer {
   readonly candidates: readonly PricedCandidate[];
   readonly amount: MicroCredits;
   readonly tokens: number;
+  /** What a sweep would book for it. */
+  readonly note: string;
 }
 
 /** Who could serve it, at what price, and the most it may cost over all of them. */
@@ -69,7 +83,8 @@ function priceFor(parts: GatewayParts, exchange: Exchange, book: PriceBook): Off
     candidates.push({ ...candidate, ...priced });
   }
   if (candidates.length === 0) return refused(modelNotPriced(asked.model));
-  return { kind: 'offer', candidates, amount: amount as MicroCredits, tokens };
+  const note = orphanNote(exchange, { amount, priceVersion: book.version, candidate: candidates[0] });
+  return { kind: 'offer', candidates, amount: amount as MicroCredits, tokens, note };
 }
 
 /** The price of the name the client asked for; of the name the upstream knows, when that one has none. */
@@ -81,7 +96,7 @@ function priceOf(caller: Exchange['caller'], book: PriceBook, names: readonly st
   return null;
 }
 
-function hold(parts: GatewayParts, exchange: Exchange, offer: Offer, version: string): Promise<HoldAnswer> {
+function hold(parts: GatewayParts, exchange: Exchange, offer: Offer): Promise<HoldAnswer> {
   const { caller } = exchange;
   return parts.store.hold({
     requestId: exchange.id,
@@ -93,11 +108,19 @@ function hold(parts: GatewayParts, exchange: Exchange, offer: Offer, version: st
     amount: offer.amount,
     tokens: Math.min(offer.tokens, 1_000_000_000),
     leaseMs: parts.settings.leaseMs,
-    note: orphanNote(exchange, { amount: offer.amount, priceVersion: version, candidate: offer.candidates[0] }),
+    idempotencyKey: idempotencyKeyOf(exchange),
+    note: offer.note,
   });
 }
 
+/** Text of the client's is never a key in the store; its digest is. */
+function idempotencyKeyOf(exchange: Exchange): string | null {
+  const key = exchange.req.headers['idempotency-key'];
+  return typeof key === 'string' && key.length > 0 ? fingerprintOf(key) : null;
+}
+
 function notHeld(parts: GatewayParts, exchange: Exchange, answer: Exclude<HoldAnswer, { kind: 'held' | 'stale' }>): GatewayError {
+  if (answer.kind === 'duplicate') return duplicateRequest(answer.requestId);
   if (answer.kind === 'settled') return unavailable('This request has already ended. Send it again.', 'request_ended');
   if (answer.kind === 'unavailable') {
     parts.metrics.storeErrors.inc({ reason: answer.reason });

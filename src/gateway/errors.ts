@@ -69,6 +69,15 @@ export const modelNotPriced = (model: string): GatewayError => ({
   param: 'model',
 });
 
+export const duplicateRequest = (requestId: string): GatewayError => ({
+  status: 409,
+  type: 'idempotency_error',
+  code: 'idempotency_key_reused',
+  message: `This Idempotency-Key was used by ${requestId} in the last 24 hours. That request was charged once; nothing was done now.`,
+  metadata: { original_request_id: requestId },
+  headers: NO_RETRY,
+});
+
 export const tooLarge = (limit: number): GatewayError => ({
   status: 413,
   type: 'invalid_request_error',

@@ -14,6 +14,7 @@ import type { Candidate } from '../upstreams/pick.js';
 import type { Upstream, Upstreams } from '../upstreams/upstreams.js';
 import type { Authenticator, Caller } from './authenticate.js';
 import type { Endpoint } from './endpoints.js';
+import type { Journal } from './journal.js';
 import type { OpenRequests } from './open.js';
 import type { Asked } from './request.js';
 import type { Settlements } from './settlements.js';
@@ -28,6 +29,7 @@ export interface GatewayParts {
   readonly authenticator: Authenticator;
   readonly counter: TokenCounter;
   readonly settlements: Settlements;
+  readonly journal: Journal;
   readonly open: OpenRequests;
   readonly metrics: Metrics;
   readonly log: Log;

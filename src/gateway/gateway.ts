@@ -12,8 +12,11 @@ import { createAuthenticator } from './authenticate.js';
 import { ENDPOINTS, endpointOf } from './endpoints.js';
 import { type GatewayError, internalError, sendError, unavailable, unknownPath, wrongMethod } from './errors.js';
 import type { GatewayParts } from './exchange.js';
+import type { Journal } from './journal.js';
 import { models } from './models.js';
 import { createOpenRequests } from './open.js';
+import { createOutbox } from './outbox.js';
+import { createRecovery } from './recovery.js';
 import { relay } from './relay.js';
 import { createSettlements } from './settlements.js';
 
@@ -22,6 +25,7 @@ export interface GatewayDeps {
   readonly settings: GatewaySettings;
   readonly credits: CreditSettings;
   readonly pepper: string;
+  readonly journal: Journal;
   readonly prices: () => PriceBook;
   readonly upstreams: () => Upstreams;
   readonly counter: TokenCounter;
@@ -49,11 +53,24 @@ const TICK_MS = 1_000;
 export function createGateway(deps: GatewayDeps): Gateway {
   const { pepper, ...rest } = deps;
   const open = createOpenRequests(deps.settings.backgroundFinishMax);
-  const settlements = createSettlements(deps);
+  const outbox = createOutbox(deps);
+  const settlements = createSettlements({ ...deps, outbox });
+  const recovery = createRecovery({ ...deps, outbox, open });
   const authenticator = createAuthenticator({ store: deps.store, pepper });
   const parts: GatewayParts = { ...rest, authenticator, settlements, open };
-  const ticker = setInterval(() => open.tick(Date.now()), TICK_MS);
+  let recovering = false;
+  const recover = async (): Promise<void> => {
+    if (recovering) return;
+    recovering = true;
+    await recovery.tick().catch((error) => deps.log.warn({ err: error }, 'settlements could not be confirmed'));
+    recovering = false;
+  };
+  const ticker = setInterval(() => {
+    open.tick(Date.now());
+    void recover();
+  }, TICK_MS);
   ticker.unref();
+  recovery.replay();
   const cut = (): void => open.cutAll(shuttingDown());
   let draining = false;
   return {
@@ -78,7 +95,10 @@ export function createGateway(deps: GatewayDeps): Gateway {
       clearTimeout(timer);
     },
     flush: (limitMs) => settlements.flush(Date.now() + limitMs),
-    close: () => clearInterval(ticker),
+    close: () => {
+      clearInterval(ticker);
+      deps.journal.close();
+    },
   };
 }
 

@@ -1,4 +1,4 @@
-import type { MicroCredits } from '../domain/credits.js';
+import { type MicroCredits, ZERO } from '../domain/credits.js';
 import { charge } from '../pricing/charge.js';
 import { NO_USAGE } from '../upstreams/usage.js';
 import type { GatewayError } from './errors.js';
@@ -10,6 +10,8 @@ export interface Lease {
   /** The upstream said 200: from here on the input is owed. */
   answered(): void;
   tick(nowMs: number, progress: LeaseProgress): void;
+  /** Puts the hold back into a store that lost it. */
+  restore(): void;
   end(): void;
 }
 
@@ -21,16 +23,22 @@ export interface LeaseProgress {
   cut(error: GatewayError): void;
 }
 
-const BYTES_PER_TOKEN = 4;
+/** A guess on the low side, until a long request's input is counted: a floor must never be more than what is owed. */
+const BYTES_PER_TOKEN = 8;
+const CHECKPOINT_EVERY_MS = 1_000;
 /** A stream asks for more when it has used this share of its hold, so that the answer is there before it runs out. */
 const OUTGROWN = 0.75;
 
 export function createLease(parts: GatewayParts, exchange: AdmittedExchange): Lease {
   const { admission, caller } = exchange;
-  let lastMs = exchange.startedMs;
+  const ids = { requestId: exchange.id, orgId: caller.orgId, tokenId: caller.tokenId };
+  const unstarted = (amount: MicroCredits): string =>
+    orphanNote(exchange, { amount, priceVersion: admission.priceVersion, candidate: admission.candidates[0] });
+  let last: { readonly cost: MicroCredits; note(amount: MicroCredits): string } = { cost: ZERO, note: unstarted };
+  let extendedMs = exchange.startedMs;
+  let checkpointMs = exchange.startedMs;
   let over = false;
   let isAnswered = false;
-  let exhausted = false;
   let inputTokens = Math.ceil(exchange.asked.textBytes / BYTES_PER_TOKEN);
   let inputCounted = false;
 
@@ -45,49 +53,44 @@ export function createLease(parts: GatewayParts, exchange: AdmittedExchange): Le
     inputTokens = counted.input;
   };
 
+  /** What would be owed if this process died now, as a row that somebody else can book. */
+  const floorNow = (progress: { events: number; candidate: PricedCandidate }) => {
+    const { candidate, events } = progress;
+    const usage = { ...NO_USAGE, input: isAnswered ? inputTokens : 0, output: isAnswered ? events : 0 };
+    const { cost, breakdown } = charge({ entry: candidate.entry, times: candidate.times, usage });
+    const facts = { cost, usage, breakdown, httpStatus: isAnswered ? 200 : 0 };
+    const note = (amount: MicroCredits) => orphanNote(exchange, { amount, priceVersion: admission.priceVersion, candidate, floor: facts });
+    last = { cost, note };
+    return last;
+  };
+
+  const checkpoint = (progress: LeaseProgress & { candidate: PricedCandidate }): void => {
+    const floor = floorNow(progress);
+    const { amount } = admission;
+    parts.journal.held({ ...ids, amount, floor: floor.cost, note: floor.note(amount) });
+  };
+
   const extend = async (progress: LeaseProgress & { candidate: PricedCandidate }): Promise<void> => {
-    const { entry, times, servedModel } = progress.candidate;
     if (!inputCounted) {
       inputCounted = true;
-      await countInput(servedModel).catch(() => undefined); // the estimate stays
+      await countInput(progress.candidate.servedModel).catch(() => undefined); // the guess stays
     }
     if (over) return;
-    const usage = { ...NO_USAGE, input: isAnswered ? inputTokens : 0, output: isAnswered ? progress.events : 0 };
-    const floor = charge({ entry, times, usage });
-    const wanted = amountWanted(parts, exchange, progress, floor.cost);
-    const answer = await parts.store.extend({
-      requestId: exchange.id,
-      orgId: caller.orgId,
-      tokenId: caller.tokenId,
-      amount: wanted,
-      floor: floor.cost,
-      leaseMs: parts.settings.leaseMs,
-      note: orphanNote(exchange, {
-        amount: wanted,
-        priceVersion: admission.priceVersion,
-        candidate: progress.candidate,
-        floor: { cost: floor.cost, usage, breakdown: floor.breakdown, httpStatus: isAnswered ? 200 : 0 },
-      }),
-    });
+    const floor = floorNow(progress);
+    const amount = amountWanted(parts, exchange, progress, floor.cost);
+    const { leaseMs } = parts.settings;
+    const answer = await parts.store.extend({ ...ids, amount, floor: floor.cost, leaseMs, note: floor.note(amount) });
     if (answer.kind === 'extended') admission.amount = answer.amount;
-    if (answer.kind === 'gone') await rehold(floor.cost);
-    exhausted = answer.kind === 'short';
-    if (over || !exhausted || parts.settings.onExhaustion !== 'cut' || floor.cost < admission.amount) return;
-    progress.cut(outOfCredits());
+    if (answer.kind === 'gone') await rehold();
+    const exhausted = answer.kind === 'short' && floor.cost >= admission.amount;
+    if (!over && exhausted && parts.settings.onExhaustion === 'cut') progress.cut(outOfCredits());
   };
 
   /** Swept while we were frozen, or lost with the store; the request runs, so its hold has to stand. */
-  const rehold = async (floor: MicroCredits): Promise<void> => {
+  const rehold = async (): Promise<void> => {
     if (over) return;
-    await parts.store.rehold({
-      requestId: exchange.id,
-      orgId: caller.orgId,
-      tokenId: caller.tokenId,
-      amount: admission.amount,
-      floor,
-      leaseMs: parts.settings.leaseMs,
-      note: orphanNote(exchange, { amount: admission.amount, priceVersion: admission.priceVersion, candidate: admission.candidates[0] }),
-    });
+    const { amount } = admission;
+    await parts.store.rehold({ ...ids, amount, floor: last.cost, leaseMs: parts.settings.leaseMs, note: last.note(amount) });
   };
 
   return {
@@ -96,11 +99,20 @@ export function createLease(parts: GatewayParts, exchange: AdmittedExchange): Le
     },
     tick: (nowMs, progress) => {
       const { candidate } = progress;
-      if (over || !candidate || nowMs - lastMs < parts.settings.heartbeatMs) return;
-      lastMs = nowMs;
-      extend({ ...progress, candidate }).catch((error) =>
-        parts.log.warn({ err: error, request_id: exchange.id }, 'a lease was not renewed'),
-      );
+      if (over || !candidate) return;
+      if (nowMs - extendedMs >= parts.settings.heartbeatMs) {
+        extendedMs = nowMs;
+        extend({ ...progress, candidate }).catch((error) =>
+          parts.log.warn({ err: error, request_id: exchange.id }, 'a lease was not renewed'),
+        );
+      }
+      if (isAnswered && nowMs - checkpointMs >= CHECKPOINT_EVERY_MS) {
+        checkpointMs = nowMs;
+        checkpoint({ ...progress, candidate });
+      }
+    },
+    restore: () => {
+      rehold().catch((error) => parts.log.warn({ err: error, request_id: exchange.id }, 'a hold was not put back'));
     },
     end: () => {
       over = true;

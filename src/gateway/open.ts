@@ -6,6 +6,8 @@ export interface Running {
   tick(nowMs: number): void;
   /** Its client left, and it goes on only because its provider bills it whole. */
   isAbandoned(): boolean;
+  /** The hot store lost this shard: if the hold is in it, it is put back. */
+  restore(shard: string): void;
   /** Ends it now with an error the client can read, and settles what was delivered. */
   cut(error: GatewayError): void;
 }
@@ -16,6 +18,7 @@ export interface OpenRequests {
   remove(running: Running): void;
   tick(nowMs: number): void;
   cutAll(error: GatewayError): void;
+  restore(shard: string): void;
   /** Whether a plain call whose client left may run on: only so many may. */
   mayFinish(): boolean;
   /** Resolves when nothing is in progress. */
@@ -40,6 +43,9 @@ export function createOpenRequests(backgroundMax: number): OpenRequests {
     },
     tick: (nowMs) => {
       for (const running of open) running.tick(nowMs);
+    },
+    restore: (shard) => {
+      for (const running of open) running.restore(shard);
     },
     cutAll: (error) => {
       for (const running of open) running.cut(error);

@@ -38,6 +38,9 @@ async function prepare(
   if (parts.open.size >= parts.settings.requestsMax)
     return refuse(unavailable('The gateway is at its limit. Try again in a moment.', 'overloaded'));
 
+  if (!parts.journal.writable)
+    return refuse(unavailable('The gateway cannot write its journal right now. Try again in a moment.', 'journal_full'));
+
   const identified = await parts.authenticator.identify(req);
   if (identified.kind === 'unavailable') return refuse(unavailable('Tokens cannot be checked right now. Try again in a moment.'));
   if (identified.kind === 'refused') return refuse(identified.error);

@@ -1,4 +1,4 @@
-import type { CreditStore, SettleCommand } from '../credits/store.js';
+import type { SettleCommand } from '../credits/store.js';
 import type { Breakdown, RequestStatus, Usage, UsageSource } from '../domain/charge.js';
 import { type MicroCredits, microCredits, ZERO } from '../domain/credits.js';
 import type { GatewaySettings } from '../domain/settings.js';
@@ -10,7 +10,7 @@ import { NO_USAGE, type ReportedUsage, readUsage } from '../upstreams/usage.js';
 import { countUsage } from './count.js';
 import { chargeEvent } from './event.js';
 import type { AdmittedExchange, Exchange, PricedCandidate } from './exchange.js';
-import { createOutbox } from './outbox.js';
+import type { Outbox } from './outbox.js';
 
 /** How a request ended, before anything is priced. */
 export interface Outcome {
@@ -43,8 +43,8 @@ export interface Settlements {
 }
 
 export interface SettlementParts {
-  readonly store: CreditStore;
   readonly settings: GatewaySettings;
+  readonly outbox: Outbox;
   readonly counter: TokenCounter;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -57,7 +57,7 @@ interface Counted {
 }
 
 export function createSettlements(parts: SettlementParts): Settlements {
-  const outbox = createOutbox(parts);
+  const { outbox } = parts;
   let counting = 0;
   const settle = (exchange: AdmittedExchange, outcome: Outcome, counted: Counted): MicroCredits => {
     const priced = priceIt(parts.settings.admission, exchange, outcome, counted.usage);

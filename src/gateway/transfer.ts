@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { shardOf } from '../domain/ids.js';
 import { type Call, type Failure, forward, type Sink } from '../upstreams/forward.js';
 import type { Answer } from './answer.js';
 import { PlainAnswer } from './answer-plain.js';
@@ -233,6 +234,10 @@ export class Transfer implements Running {
     this.goneSinceMs = Date.now();
     if (runOn) this.resume();
     else this.call?.abort('client_gone');
+  }
+
+  restore(shard: string): void {
+    if (!this.over && shardOf(this.exchange.caller.orgId) === shard) this.lease.restore();
   }
 
   isAbandoned(): boolean {

@@ -1,4 +1,4 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
 const MICRO_TO_CREDITS = 1e-6; // metrics are for looking at, not for money
@@ -42,4 +42,25 @@ export function createMetrics(options: { readonly defaults: boolean } = { defaul
     priceVersion: gauge('farebox_price_version_info', 'The price version in force', ['version']),
     credits: (micro: number) => micro * MICRO_TO_CREDITS,
   };
+}
+
+/** Text of this process alone. */
+export async function ownText(metrics: Metrics): Promise<MetricsText> {
+  return { contentType: metrics.registry.contentType, text: await metrics.registry.metrics() };
+}
+
+export interface MetricsText {
+  readonly contentType: string;
+  readonly text: string;
+}
+
+/** In a worker of a cluster: lets the primary collect this process's numbers. */
+export function shareWithPrimary(metrics: Metrics): void {
+  AggregatorRegistry.setRegistries(metrics.registry);
+}
+
+/** In the primary of a cluster: the sum over all its workers. */
+export function createAggregate(): () => Promise<MetricsText> {
+  const aggregate = new AggregatorRegistry();
+  return async () => ({ contentType: aggregate.contentType, text: await aggregate.clusterMetrics() });
 }

@@ -1,0 +1,292 @@
+import { closeSync, fdatasync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import type { MicroCredits } from '../domain/credits.js';
+import { isOrgId, isRequestId, isTokenId, type OrgId, type RequestId, type TokenId } from '../domain/ids.js';
+
+/**
+ * What this process has promised, on its own disk, written before the hot store is told: a line for each hold, each
+ * checkpoint of a long stream and each settlement. A plain write survives the death of the process; `syncMs` makes it
+ * survive the death of the machine. A segment is deleted when everything in it is booked.
+ */
+export interface Journal {
+  /** False when the disk takes no more: then nothing new may be promised. */
+  readonly writable: boolean;
+  readonly bytes: number;
+  held(line: HeldLine): void;
+  settled(line: SettledLine): void;
+  /** Booked in Postgres, or given back without a row: no longer needed. */
+  confirmed(requestId: RequestId): void;
+  /** Settlements not confirmed yet, by organization. */
+  unconfirmed(): ReadonlyMap<OrgId, readonly RequestId[]>;
+  /** Every line not confirmed yet, the last of each request, in order. Reads the disk. */
+  replay(): Replay;
+  close(): void;
+}
+
+export interface HeldLine {
+  readonly requestId: RequestId;
+  readonly orgId: OrgId;
+  readonly tokenId: TokenId;
+  readonly amount: MicroCredits;
+  readonly floor: MicroCredits;
+  readonly note: string;
+}
+
+export interface SettledLine {
+  readonly requestId: RequestId;
+  readonly orgId: OrgId;
+  readonly tokenId: TokenId;
+  readonly cost: MicroCredits;
+  readonly event: string;
+}
+
+export interface Replay {
+  readonly held: readonly HeldLine[];
+  readonly settled: readonly SettledLine[];
+  /** Lines that are neither: a torn end is expected and not counted here. */
+  readonly damaged: number;
+}
+
+export interface JournalOptions {
+  readonly folder: string;
+  readonly segmentBytes?: number;
+  readonly bytesMax?: number;
+  /** 0 = leave it to the operating system. */
+  readonly syncMs?: number;
+  onTrouble(words: string | null): void;
+}
+
+interface Segment {
+  readonly path: string;
+  bytes: number;
+  open: number;
+}
+
+const SEGMENT_BYTES = 16 * 1024 * 1024;
+const BYTES_MAX = 1024 * 1024 * 1024;
+const TRY_AGAIN_MS = 1_000;
+
+export function openJournal(options: JournalOptions): Journal {
+  const { folder, segmentBytes = SEGMENT_BYTES, bytesMax = BYTES_MAX } = options;
+  mkdirSync(folder, { recursive: true });
+  const writer = new Writer(folder, segmentBytes, options);
+  const where = new Map<RequestId, Segment>();
+  const settledOf = new Map<RequestId, OrgId>();
+  const note = (requestId: RequestId): void => {
+    const segment = writer.current;
+    const before = where.get(requestId);
+    if (before === segment) return;
+    if (before) writer.release(before);
+    segment.open += 1;
+    where.set(requestId, segment);
+  };
+  for (const old of writer.old) adopt(old, where);
+  return {
+    get writable() {
+      return writer.healthy && writer.bytes() < bytesMax;
+    },
+    get bytes() {
+      return writer.bytes();
+    },
+    held: (line) => {
+      note(line.requestId);
+      writer.append(`h\t${line.requestId}\t${line.orgId}\t${line.tokenId}\t${line.amount}\t${line.floor}\t${line.note}\n`);
+    },
+    settled: (line) => {
+      note(line.requestId);
+      settledOf.set(line.requestId, line.orgId);
+      writer.append(`s\t${line.requestId}\t${line.orgId}\t${line.tokenId}\t${line.cost}\t0\t${line.event}\n`);
+    },
+    confirmed: (requestId) => {
+      const segment = where.get(requestId);
+      where.delete(requestId);
+      settledOf.delete(requestId);
+      if (segment) writer.release(segment);
+    },
+    unconfirmed: () => {
+      const byOrg = new Map<OrgId, RequestId[]>();
+      for (const [requestId, orgId] of settledOf) {
+        const list = byOrg.get(orgId);
+        if (list) list.push(requestId);
+        else byOrg.set(orgId, [requestId]);
+      }
+      return byOrg;
+    },
+    replay: () => {
+      writer.flush();
+      const lines = readSegments(writer.paths(), (requestId) => where.has(requestId));
+      for (const { requestId, orgId } of lines.settled) settledOf.set(requestId, orgId);
+      return lines;
+    },
+    close: () => writer.close(),
+  };
+}
+
+/** Appends lines in one write per turn of the event loop, before anything scheduled later in that turn is sent. */
+class Writer {
+  readonly old: readonly Segment[];
+  current: Segment;
+  healthy = true;
+  private readonly segments: Segment[];
+  private readonly folder: string;
+  private readonly segmentBytes: number;
+  private readonly options: JournalOptions;
+  private readonly timer: NodeJS.Timeout | null;
+  private fd: number;
+  private lines: string[] = [];
+  private next: number;
+  private closed = false;
+
+  constructor(folder: string, segmentBytes: number, options: JournalOptions) {
+    this.folder = folder;
+    this.segmentBytes = segmentBytes;
+    this.options = options;
+    const names = readdirSync(folder).filter((name) => NAME.test(name));
+    this.segments = names.sort().map((name) => ({ path: join(folder, name), bytes: statSync(join(folder, name)).size, open: 0 }));
+    this.old = [...this.segments];
+    this.next = 1 + Math.max(0, ...names.map((name) => Number.parseInt(name, 10)));
+    this.current = this.begin();
+    this.fd = openSync(this.current.path, 'a');
+    const every = options.syncMs ?? 0;
+    this.timer = every > 0 ? setInterval(() => fdatasync(this.fd, () => undefined), every) : null;
+    this.timer?.unref();
+  }
+
+  append(line: string): void {
+    if (this.lines.length === 0) process.nextTick(() => this.flush());
+    this.lines.push(line);
+  }
+
+  flush(): void {
+    if (this.lines.length === 0 || this.closed) return;
+    const bytes = Buffer.from(this.lines.join(''));
+    try {
+      this.write(bytes);
+      this.lines = [];
+      this.current.bytes += bytes.length;
+      if (!this.healthy) this.recover();
+    } catch (error) {
+      this.trouble(error as NodeJS.ErrnoException);
+      return;
+    }
+    if (this.current.bytes >= this.segmentBytes) this.rotate();
+  }
+
+  release(segment: Segment): void {
+    segment.open -= 1;
+    if (segment.open <= 0 && segment !== this.current) this.drop(segment);
+  }
+
+  bytes(): number {
+    return this.segments.reduce((sum, segment) => sum + segment.bytes, 0);
+  }
+
+  paths(): string[] {
+    return this.segments.map(({ path }) => path);
+  }
+
+  close(): void {
+    this.flush();
+    this.closed = true;
+    if (this.timer) clearInterval(this.timer);
+    closeSync(this.fd);
+    if (this.current.open <= 0) this.drop(this.current);
+  }
+
+  /** A partial write before the disk was full leaves a torn line; the next one starts on a line of its own. */
+  private write(bytes: Buffer): void {
+    const data = this.healthy ? bytes : Buffer.concat([Buffer.from('\n'), bytes]);
+    for (let at = 0; at < data.length; ) at += writeSync(this.fd, data, at);
+  }
+
+  private trouble(error: NodeJS.ErrnoException): void {
+    if (this.healthy)
+      this.options.onTrouble(`the journal cannot be written (${error.code ?? 'error'}): no new request is admitted until it can`);
+    this.healthy = false;
+    setTimeout(() => this.flush(), TRY_AGAIN_MS).unref();
+  }
+
+  private recover(): void {
+    this.healthy = true;
+    this.options.onTrouble(null);
+  }
+
+  private rotate(): void {
+    const full = this.current;
+    try {
+      const segment = this.begin();
+      const fd = openSync(segment.path, 'a');
+      closeSync(this.fd);
+      this.fd = fd;
+      this.current = segment;
+    } catch (error) {
+      this.segments.pop();
+      this.trouble(error as NodeJS.ErrnoException);
+      return;
+    }
+    if (full.open <= 0) this.drop(full);
+  }
+
+  private begin(): Segment {
+    const segment = { path: join(this.folder, `${String(this.next++).padStart(12, '0')}.journal`), bytes: 0, open: 0 };
+    this.segments.push(segment);
+    return segment;
+  }
+
+  private drop(segment: Segment): void {
+    const at = this.segments.indexOf(segment);
+    if (at >= 0) this.segments.splice(at, 1);
+    rmSync(segment.path, { force: true });
+  }
+}
+
+const NAME = /^\d{12}\.journal$/;
+
+function adopt(segment: Segment, where: Map<RequestId, Segment>): void {
+  for (const { requestId } of linesOf(segment.path).lines) {
+    const before = where.get(requestId);
+    if (before === segment) continue;
+    if (before) before.open -= 1;
+    segment.open += 1;
+    where.set(requestId, segment);
+  }
+}
+
+type Line = ({ readonly kind: 'held' } & HeldLine) | ({ readonly kind: 'settled' } & SettledLine);
+
+function readSegments(paths: readonly string[], wanted: (requestId: RequestId) => boolean): Replay {
+  const held = new Map<RequestId, HeldLine>();
+  const settled = new Map<RequestId, SettledLine>();
+  let damaged = 0;
+  for (const path of paths) {
+    const read = linesOf(path);
+    damaged += read.damaged;
+    for (const line of read.lines) {
+      if (!wanted(line.requestId)) continue;
+      if (line.kind === 'settled') settled.set(line.requestId, line);
+      else held.set(line.requestId, line);
+    }
+  }
+  for (const requestId of settled.keys()) held.delete(requestId);
+  return { held: [...held.values()], settled: [...settled.values()], damaged };
+}
+
+function linesOf(path: string): { lines: Line[]; damaged: number } {
+  const texts = readFileSync(path, 'utf8').split('\n');
+  texts.pop(); // behind the last line end: nothing, or a line the process did not live to finish
+  const lines = texts.flatMap((text) => lineOf(text) ?? []);
+  return { lines, damaged: texts.filter((text) => text !== '').length - lines.length };
+}
+
+const DIGITS = /^\d{1,15}$/;
+
+function lineOf(text: string): Line | null {
+  const [kind, requestId = '', orgId = '', tokenId = '', amount = '', floor = '', ...rest] = text.split('\t');
+  const json = rest.join('\t');
+  const sound =
+    isRequestId(requestId) && isOrgId(orgId) && isTokenId(tokenId) && DIGITS.test(amount) && DIGITS.test(floor) && json.endsWith('}');
+  if (!sound) return null;
+  const micro = Number(amount) as MicroCredits;
+  if (kind === 'h') return { kind: 'held', requestId, orgId, tokenId, amount: micro, floor: Number(floor) as MicroCredits, note: json };
+  return kind === 's' ? { kind: 'settled', requestId, orgId, tokenId, cost: micro, event: json } : null;
+}

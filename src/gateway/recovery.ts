@@ -1,0 +1,91 @@
+import type { CreditStore, SettleCommand } from '../credits/store.js';
+import type { MicroCredits } from '../domain/credits.js';
+import { type OrgId, type RequestId, shardOf } from '../domain/ids.js';
+import type { Log } from '../telemetry/log.js';
+import type { Metrics } from '../telemetry/metrics.js';
+import type { HeldLine, Journal, SettledLine } from './journal.js';
+import type { OpenRequests } from './open.js';
+import type { Outbox } from './outbox.js';
+
+export interface Recovery {
+  /** What the last life of this process left unfinished: its settlements are sent again, its open holds end at their floor. */
+  replay(): void;
+  /** Confirms what Postgres has, and after the store was lost gives it back what only we know. Called about once a second. */
+  tick(): Promise<void>;
+}
+
+const ASK_AT_ONCE = 500;
+
+export function createRecovery(parts: {
+  readonly store: CreditStore;
+  readonly journal: Journal;
+  readonly outbox: Outbox;
+  readonly open: OpenRequests;
+  readonly metrics: Metrics;
+  readonly log: Log;
+}): Recovery {
+  const { store, journal, outbox, open, log } = parts;
+  const epochs = new Map<string, string>();
+
+  const watchEpochs = async (): Promise<void> => {
+    for (const { shard, state, epoch } of await store.shards()) {
+      const before = epochs.get(shard);
+      if (state === 'absent' || lifeOf(epoch) === before) continue;
+      epochs.set(shard, lifeOf(epoch));
+      if (before === undefined) continue;
+      log.warn({ shard }, 'the hot store lost this shard; open holds and unconfirmed settlements are sent again');
+      open.restore(shard);
+      const lines = journal.replay().settled.filter(({ orgId }) => shardOf(orgId) === shard);
+      for (const line of lines) outbox.resend(settleCommand(line));
+    }
+  };
+
+  const confirm = async (orgId: OrgId, ids: readonly RequestId[]): Promise<void> => {
+    const answer = await store.pending(orgId, ids);
+    if (answer.kind === 'unavailable') return;
+    const pending = new Set(answer.ids);
+    for (const id of ids) {
+      const under = outbox.takenUnder(id);
+      if (under === undefined || pending.has(id) || lifeOf(under) !== lifeOf(answer.epoch)) continue;
+      journal.confirmed(id);
+      outbox.forget(id);
+    }
+  };
+
+  return {
+    replay: () => {
+      const left = journal.replay();
+      if (left.settled.length + left.held.length > 0) {
+        log.info({ settlements: left.settled.length, holds: left.held.length, damaged: left.damaged }, 'finishing what the last run left');
+      }
+      for (const line of left.settled) outbox.resend(settleCommand(line));
+      for (const line of left.held) outbox.send(floorCommand(line));
+    },
+    tick: async () => {
+      await watchEpochs();
+      let count = 0;
+      for (const [orgId, ids] of journal.unconfirmed()) {
+        count += ids.length;
+        for (let at = 0; at < ids.length; at += ASK_AT_ONCE) await confirm(orgId, ids.slice(at, at + ASK_AT_ONCE));
+      }
+      parts.metrics.unconfirmed.set(count);
+    },
+  };
+}
+
+/** `filling` and `open` of one reload are the same life of the data. */
+const lifeOf = (epoch: string): string => epoch.replace(/:(?:filling|open)$/, '');
+
+function settleCommand({ requestId, orgId, tokenId, cost, event }: SettledLine): SettleCommand {
+  const kind = event.includes('"kind":"floor"') ? 'floor' : 'final';
+  return { requestId, orgId, tokenId, kind, cost, event };
+}
+
+const floorCommand = ({ requestId, orgId, tokenId, floor, note }: HeldLine): SettleCommand => ({
+  requestId,
+  orgId,
+  tokenId,
+  kind: 'floor',
+  cost: floor as MicroCredits,
+  event: note,
+});
