@@ -29,7 +29,7 @@ const FOUR: ReadonlySet<string> = new Set(['169.254.169.254', '169.254.170.2', '
 const SIX: ReadonlySet<string> = new Set(['fd00:ec2::254', 'fd00:ec2::23', 'fd20:ce::254']);
 
 /** `URL` has already turned decimal, hexadecimal and octal forms into dotted ones, and IPv6 into its shortest form. */
-export function isMetadataHost(hostname: string): boolean {
+function isMetadataHost(hostname: string): boolean {
   const host = hostname
     .toLowerCase()
     .replace(/^\[|\]$/g, '')

@@ -1,4 +1,4 @@
-import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { base62 } from '../domain/ids.js';
 import { isOperatorKey, newOperatorKey } from '../domain/secrets.js';
@@ -65,11 +65,11 @@ export function secretProblem(secret: string): string | undefined {
   if (bytes === 0) return 'an empty text';
   if (bytes < 32) return `only ${bytes} bytes`;
   if (bytes > 4096) return `${bytes} bytes`;
-  if (new Set(secret).size < 10) return 'a text of very few different characters';
+  if (new Set(secret).size < 8) return 'a text of very few different characters';
   if (isRepeated(secret)) return 'a short text repeated';
   // A random text may contain a short word by chance; one that mostly consists of such words is no secret.
   const random = secret.replace(new RegExp(LAZY.source, 'gi'), '');
-  if (Buffer.byteLength(random) < 24 || new Set(random).size < 10) return 'a text made of well-known words';
+  if (Buffer.byteLength(random) < 24 || new Set(random).size < 8) return 'a text made of well-known words';
   return undefined;
 }
 
@@ -92,7 +92,9 @@ function kept(path: string, make: () => string, findings: Finding[]): string {
     try {
       linkSync(draft, path);
     } catch (problem) {
-      if ((problem as NodeJS.ErrnoException).code !== 'EEXIST') throw problem;
+      // Some mounts know no hard links; there a rename has to do.
+      if (NO_LINKS.has((problem as NodeJS.ErrnoException).code ?? '')) renameSync(draft, path);
+      else if ((problem as NodeJS.ErrnoException).code !== 'EEXIST') throw problem;
     } finally {
       rmSync(draft, { force: true });
     }
@@ -108,6 +110,8 @@ function kept(path: string, make: () => string, findings: Finding[]): string {
     return '';
   }
 }
+
+const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'ENOSYS', 'EOPNOTSUPP']);
 
 function readOrUndefined(path: string): string | undefined {
   try {

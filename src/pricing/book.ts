@@ -41,18 +41,18 @@ export interface MeterEntry {
 /** Throws a RangeError naming the model when a rule cannot be priced; config has said it with line and column before. */
 export function buildBook(source: PriceSource, nowMs: number = Date.now()): PriceBook {
   const base = exact(source.credits.base, 'credits.base');
-  const defaults = defaultModels(source, nowMs);
-  const rules: Layers = { own: layer(source.models, () => true), defaults: layer(defaults, isDated), unpriced: source.unpriced };
+  const defaults = defaultLayer(defaultModels(source, nowMs), base);
+  const rules: Layers = { own: layer(source.models, () => true), defaults: defaults.rules, unpriced: source.unpriced };
   const compile = (rule: PriceRule, pattern: string, origin: PriceEntry['origin'] = 'organization'): PriceEntry | undefined =>
     compileRule({ rule, pattern, origin, base, rules });
   const compiled = {
     own: compileLayer(rules.own, (rule, pattern) => compile(rule, pattern, 'config')),
-    defaults: compileLayer(rules.defaults, (rule, pattern) => compile(rule, pattern, 'default')),
+    defaults: defaults.compiled,
     unpriced: compile(source.unpriced, '*', 'unpriced'),
   };
   const groups = new Map([['default', ONE], ...source.groups.map(({ name, times }) => [name, exact(times, `group ${name}`)] as const)]);
   const meters = new Map(source.meters.map((meter) => [meter.name, meterOf(meter, base)]));
-  const canonical = canonicalJson({ ...source, models: sorted(source.models), default_models: sorted(defaults) });
+  const canonical = `{"default_models":${defaults.canonical},"source":${canonicalJson({ ...source, models: sorted(source.models) })}}`;
   return Object.freeze({
     version: `pv_${createHash('sha256').update(canonical).digest('hex').slice(0, 16)}`,
     canonical,
@@ -64,6 +64,27 @@ export function buildBook(source: PriceSource, nowMs: number = Date.now()): Pric
     meters: () => [...meters.values()],
     compile: (rule: PriceRule, pattern: string) => compile(rule, pattern),
   });
+}
+
+interface DefaultLayer {
+  readonly rules: Layer<PriceRule>;
+  readonly compiled: Layer<PriceEntry | undefined>;
+  readonly canonical: string;
+}
+
+/** `defaultModels` gives the same list as long as nothing that decides it changes, the base included. */
+const defaultLayers = new WeakMap<readonly ModelPrice[], DefaultLayer>();
+
+function defaultLayer(models: readonly ModelPrice[], base: Fraction): DefaultLayer {
+  let known = defaultLayers.get(models);
+  if (!known) {
+    const rules = layer(models, isDated);
+    const within: Layers = { own: layer([], isDated), defaults: rules, unpriced: { kind: 'reject' } };
+    const compiled = compileLayer(rules, (rule, pattern) => compileRule({ rule, pattern, origin: 'default', base, rules: within }));
+    known = { rules, compiled, canonical: canonicalJson(sorted(models)) };
+    defaultLayers.set(models, known);
+  }
+  return known;
 }
 
 /** Exact names, and patterns with the longest literal text first. */

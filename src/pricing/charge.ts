@@ -59,7 +59,7 @@ function exactly(lines: readonly ChargeLine[], table: RateTable, times: Fraction
 }
 
 /** The one rounding. A charge beyond what a command may carry is cut to it; usage that absurd is refused before it gets here. */
-export function roundUp(n: bigint, d: bigint): MicroCredits {
+function roundUp(n: bigint, d: bigint): MicroCredits {
   const up = (n + d - 1n) / d;
   return microCredits(up > BigInt(MICRO_MAX) ? MICRO_MAX : Number(up));
 }
@@ -106,7 +106,7 @@ function parts(total: number, ...wanted: readonly number[]): number[] {
 }
 
 /** Time rounds up to whole steps: 61.2 seconds with a step of 60 are 120. */
-export function stepped(seconds: number, step: number): number {
+function stepped(seconds: number, step: number): number {
   const up = whole(seconds);
   return step > 1 ? Math.min(Math.ceil(up / step) * step, QUANTITY_MAX) : up;
 }

@@ -8,14 +8,23 @@ import { type Fraction, fraction, fromFloat, larger, multiply, NOTHING, parseExa
  * refused like any unknown model.
  */
 export function defaultModels(source: Pick<PriceSource, 'credits' | 'defaults' | 'demo'>, nowMs: number): readonly ModelPrice[] {
+  const creditsPerDollar = creditsPerDollarOf(source.credits);
+  const key = [source.credits.base, creditsPerDollar.text, source.defaults, source.demo, Math.floor(nowMs / DAY_MS)].join(' ');
+  if (last?.key !== key) last = { key, models: modelsAt(source, creditsPerDollar, nowMs) };
+  return last.models;
+}
+
+const DAY_MS = 86_400_000;
+
+/** The same list for the same day and credits, so that a reload does not work through a thousand models again. */
+let last: { readonly key: string; readonly models: readonly ModelPrice[] } | undefined;
+
+function modelsAt(source: Pick<PriceSource, 'defaults' | 'demo'>, creditsPerDollar: Fraction, nowMs: number): readonly ModelPrice[] {
   const models = new Map<string, RatesRule>();
   if (source.demo) models.set('demo', DEMO);
-  if (source.defaults) {
-    const creditsPerDollar = creditsPerDollarOf(source.credits);
-    for (const { patterns, price } of listPrices(nowMs)) {
-      const rule = price && ruleOf(price, creditsPerDollar);
-      if (rule) for (const pattern of patterns) if (!models.has(pattern)) models.set(pattern, rule);
-    }
+  for (const { patterns, price } of source.defaults ? listPrices(nowMs) : []) {
+    const rule = price && ruleOf(price, creditsPerDollar);
+    if (rule) for (const pattern of patterns) if (!models.has(pattern)) models.set(pattern, rule);
   }
   return [...models].map(([pattern, rule]) => ({ pattern, rule }));
 }

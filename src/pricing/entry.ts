@@ -31,7 +31,7 @@ export interface TableRate {
   readonly safeNumerator: number;
 }
 
-export const HOLD_OUTPUT = 4096;
+const HOLD_OUTPUT = 4096;
 const MICRO = 1_000_000n;
 const SAFE = BigInt(Number.MAX_SAFE_INTEGER);
 /** As one-api and new-api price cache writes that state no price: 1.25 for five minutes, 1.6 times that for an hour. */

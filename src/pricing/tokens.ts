@@ -63,9 +63,15 @@ export function createTokenCounter(options: TokenCounterOptions = {}): TokenCoun
       if (signal?.aborted) throw failure('count_aborted', 'The count was given up.');
       const late = new AbortController();
       const timer = setTimeout(() => late.abort(), deadlineMs); // also keeps the process alive: the threads themselves do not
-      const task: WorkerJob = { ...job, bounds: stated(bounds, job.bounds) };
+      const { endpoint, model, stream } = job;
+      const [request, response] = [joined([job.request]), joined(job.response)];
+      const task: WorkerJob = { endpoint, model, stream, request, response, bounds: stated(bounds, job.bounds) };
+      const transferList = [request.buffer as ArrayBuffer, response.buffer as ArrayBuffer];
       try {
-        return (await started().run(task, { signal: signal ? AbortSignal.any([signal, late.signal]) : late.signal })) as Counted;
+        return (await started().run(task, {
+          transferList,
+          signal: signal ? AbortSignal.any([signal, late.signal]) : late.signal,
+        })) as Counted;
       } catch (cause) {
         if (signal?.aborted) throw failure('count_aborted', 'The count was given up.', cause);
         if (late.signal.aborted) throw failure('count_deadline', `Counting took longer than ${deadlineMs} ms.`, cause);
@@ -81,6 +87,17 @@ export function createTokenCounter(options: TokenCounterOptions = {}): TokenCoun
       await pool?.destroy();
     },
   };
+}
+
+/** An exact copy to give away: cloning a chunk would clone the whole pooled buffer it is a window of. */
+function joined(chunks: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(chunks.reduce((sum, { byteLength }) => sum + byteLength, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.byteLength;
+  }
+  return whole;
 }
 
 function stated(defaults: PartBounds, own: Partial<PartBounds> | undefined): PartBounds {

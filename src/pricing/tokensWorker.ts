@@ -9,7 +9,7 @@ export interface WorkerJob {
   readonly endpoint: CountedEndpoint;
   readonly model: string;
   readonly request: Uint8Array;
-  readonly response: readonly Uint8Array[];
+  readonly response: Uint8Array;
   readonly stream: boolean;
   readonly bounds: PartBounds;
 }
@@ -18,7 +18,7 @@ export interface WorkerJob {
 export function run(job: WorkerJob): Counted {
   const encoder = encoderOf(encodingOf(job.model));
   const { endpoint, stream, bounds } = job;
-  return count({ endpoint, stream, bounds, request: textOf([job.request]), response: textOf(job.response) }, (text) =>
+  return count({ endpoint, stream, bounds, request: textOf(job.request), response: textOf(job.response) }, (text) =>
     tokensOf(text, encoder),
   );
 }
@@ -38,4 +38,4 @@ function encoderOf(name: EncodingName): Tiktoken {
   return known;
 }
 
-const textOf = (chunks: readonly Uint8Array[]): string => new TextDecoder().decode(Buffer.concat(chunks));
+const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);

@@ -115,7 +115,7 @@ test('the version is a hash of the content: the order of the file does not matte
     }).version,
   ).not.toBe(one.version);
   expect(bookWith({ models, groups: [{ name: 'vip', times: '0.8' }] }).version).not.toBe(one.version);
-  expect(JSON.parse(one.canonical).models).toHaveLength(2);
+  expect(JSON.parse(one.canonical).source.models).toHaveLength(2);
 });
 
 test("groups multiply, an organization's own multiplier multiplies once more, exactly", () => {
@@ -255,4 +255,15 @@ test('worked examples say what a typical request costs, and what a new book chan
     ['c', 'added'],
   ]);
   expect(differences(before, before)).toEqual([]);
+});
+
+test('the default book follows credits, base and day, also when built again and again', () => {
+  const at = (base: string, day: number): string | undefined =>
+    rateOf(buildBook({ ...SOURCE, credits: { base, value: null }, defaults: true, demo: true }, day).find('gemini-3.6-flash'));
+  const [before, after] = [at('200', DAY), at('200', Date.UTC(2027, 5, 1))];
+  expect(before).toBeDefined();
+  expect(after).not.toBe(before);
+  expect([at('400', DAY), at('200', DAY)]).not.toEqual([before, before]);
+  expect(at('200', DAY)).toBe(before);
+  expect(rateOf(buildBook({ ...SOURCE, credits: { base: '400', value: null }, demo: true }, DAY).find('demo'))).toBe('30');
 });
