@@ -38,7 +38,7 @@ const DOORS: Record<string, readonly string[]> = {
   '@electric-sql/pglite-socket': ['src/db/'],
   yaml: ['src/config/'],
   hono: ['src/gateway/', 'src/api/', 'src/console/'],
-  '@hono/node-server': ['src/gateway/', 'src/api/', 'src/console/', 'src/main.ts'],
+  '@hono/node-server': ['src/gateway/', 'src/api/', 'src/console/', 'src/main.ts', 'src/front.ts'],
   '@hono/zod-openapi': ['src/api/'],
   pino: ['src/telemetry/'],
   'prom-client': ['src/telemetry/'],
@@ -49,7 +49,8 @@ const DOORS: Record<string, readonly string[]> = {
 const BEHIND_THE_WALL = ['db', 'ledger', 'accounts', 'billing', 'usage', 'api', 'config', 'console'];
 
 const folderOf = (path: string): string => path.split('/')[1] ?? '';
-const isRoot = (path: string): boolean => /^src\/[^/]+\.ts$/.test(path);
+/** Root files, and the folder of verbs that belongs to one of them. */
+const isRoot = (path: string): boolean => /^src\/(?:[^/]+\.ts$|cli\/)/.test(path);
 const byPath = new Map(all.map((file) => [file.path, file]));
 const ourImports = (file: SourceFile) => file.imports.filter((one) => one.ours);
 
