@@ -89,6 +89,8 @@ function requestBytes(target: URL, options: CallOptions): Buffer {
   return Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`), body]);
 }
 
+const LAST_CHUNK = Buffer.from('0\r\n\r\n');
+
 class Exchange implements Call {
   private readonly socket: Socket;
   private readonly chunks: Buffer[] = [];
@@ -96,11 +98,15 @@ class Exchange implements Call {
   private waiters: (() => void)[] = [];
   private eventsTaken = 0;
   private slow: NodeJS.Timeout | undefined;
+  private received = 0;
+  private firstHead: Head | undefined;
+  private cache: { length: number; events: readonly SseEvent[]; complete: boolean } = { length: -1, events: [], complete: false };
 
   constructor(socket: Socket) {
     this.socket = socket;
     socket.on('data', (bytes: Buffer) => {
       this.chunks.push(bytes);
+      this.received += bytes.length;
       this.wake();
     });
     socket.on('end', () => this.close('fin'));
@@ -119,14 +125,12 @@ class Exchange implements Call {
 
   async next(): Promise<SseEvent | undefined> {
     for (;;) {
-      const events = parseEvents(parseBody(this.wire(), this.closed !== null).body);
-      const event = events[this.eventsTaken];
+      const event = this.parsed().events[this.eventsTaken];
       if (event) {
         this.eventsTaken += 1;
         return event;
       }
-      if (this.closed) return undefined;
-      if (parseBody(this.wire(), false).complete) return undefined;
+      if (this.closed || this.parsed().complete) return undefined;
       await this.more();
     }
   }
@@ -140,7 +144,7 @@ class Exchange implements Call {
   }
 
   async end(): Promise<Result> {
-    while (!this.closed && !parseBody(this.wire(), false).complete) await this.more();
+    while (!this.closed && !(this.mayBeComplete() && this.parsed().complete)) await this.more();
     const wire = this.wire();
     const head = parseHead(wire);
     const { body, complete } = parseBody(wire, this.closed === 'fin');
@@ -171,9 +175,8 @@ class Exchange implements Call {
   readSlowly(bytesPerSecond: number): void {
     this.socket.pause();
     this.slow = setInterval(() => {
-      const bytes: Buffer | null = this.socket.read(Math.max(1, Math.floor(bytesPerSecond / 20))) ?? this.socket.read();
-      if (bytes) this.chunks.push(bytes);
-      this.wake();
+      // Reading emits 'data', paused or not, and the listener keeps the bytes.
+      if (this.socket.read(Math.max(1, Math.floor(bytesPerSecond / 20))) === null) this.socket.read();
     }, 50);
   }
 
@@ -197,6 +200,26 @@ class Exchange implements Call {
   private wire(): Buffer {
     if (this.chunks.length > 1) this.chunks.splice(0, this.chunks.length, Buffer.concat(this.chunks));
     return this.chunks[0] ?? Buffer.alloc(0);
+  }
+
+  /** Parsed again only when more has come. */
+  private parsed(): { readonly events: readonly SseEvent[]; readonly complete: boolean } {
+    const wire = this.wire();
+    if (this.cache.length !== wire.length || wire.length === 0) {
+      const { body, complete } = parseBody(wire, false);
+      this.cache = { length: wire.length, events: parseEvents(body), complete };
+    }
+    return this.cache;
+  }
+
+  /** A cheap look first, so that a body of many megabytes is not parsed with every packet. */
+  private mayBeComplete(): boolean {
+    const last = this.chunks.at(-1);
+    if (!last) return false;
+    this.firstHead ??= parseHead(this.wire());
+    const length = this.firstHead?.headers.get('content-length');
+    if (length !== undefined) return this.received >= Number(length);
+    return last.length < 5 || last.subarray(-5).equals(LAST_CHUNK) || this.firstHead?.headers.get('transfer-encoding') !== 'chunked';
   }
 
   private more(): Promise<void> {

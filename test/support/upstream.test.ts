@@ -91,6 +91,24 @@ test('errors, HTML and lies about the length are sent as told', async () => {
   lied.hangUp();
 });
 
+test('a slow reader gets every byte once, and a large answer is read quickly', async () => {
+  upstream.will(up.says(up.huge(40_000)), up.says(up.huge(20_000_000)));
+  const slow = call(url(), { json: chat({ stream: true }) });
+  slow.readSlowly(400_000);
+  expect((await slow.end()).text).toHaveLength(40_000);
+  expect((await ask(url(), { json: chat({ stream: true }) })).text).toHaveLength(20_000_000);
+});
+
+test('a client that stops reading is felt by the upstream', async () => {
+  upstream.will(up.says('first', up.huge(30_000_000)));
+  const stuck = call(url(), { json: chat({ stream: true }) });
+  await stuck.until('first');
+  stuck.pause();
+  expect(upstream.requests.at(-1)?.endedAtMs).toBeNull();
+  stuck.resume();
+  expect((await stuck.end()).body.length).toBeGreaterThan(30_000_000);
+});
+
 test('embeddings, completions and models have their own shapes', async () => {
   const embedding = await ask(`${upstream.url}/embeddings`, { json: { model: 'm', input: ['a', 'b'] } });
   expect(embedding.json?.['data']).toHaveLength(2);
