@@ -11,7 +11,7 @@ const LEAST = [20, 19];
  * Makes sure that Node is new enough and that node_modules is what the lock file says. Everything it prints goes to
  * standard error, so that `farebox … --json` stays pure JSON.
  */
-export function ready({ production = false } = {}) {
+export function ready() {
   requireNode();
   const lock = join(ROOT, 'package-lock.json');
   const stamp = join(ROOT, 'node_modules', '.farebox-lock');
@@ -20,7 +20,7 @@ export function ready({ production = false } = {}) {
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
   if (installed(lock)) return mark(stamp, wanted);
   say('Installing what Farebox needs (about a minute the first time) …');
-  const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=http', ...(production ? ['--omit=dev'] : [])];
+  const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=http', '--include=dev'];
   // A mirror that lacks a package for some other platform stops `npm ci`; `npm install` goes by the same lock file and carries on.
   const good = npm(['ci', ...options]) || npm(['install', '--no-save', ...options]);
   if (!good) fail('npm could not install the packages. Its last lines above say why; after fixing that, run the same command again.');
