@@ -1,7 +1,7 @@
 -- Who may spend: organizations, their tokens, and the small tables every part of the server leans on.
 
 create table organizations (
-  org_id text primary key check (org_id ~ '^org_([0-5][0-9]|6[0-3])[0-9A-Za-z]{14}$'),
+  org_id text collate "C" primary key check (org_id ~ '^org_([0-5][0-9]|6[0-3])[0-9A-Za-z]{14}$'),
   name text not null check (length(name) between 1 and 200),
   kind text not null default 'team' check (kind in ('personal', 'team')),
   status text not null default 'active' check (status in ('active', 'suspended')),
@@ -22,8 +22,8 @@ create table organizations (
 create index organizations_unprojected on organizations (org_id) where projected_version < terms_version;
 
 create table tokens (
-  token_id text primary key check (token_id ~ '^tok_([0-5][0-9]|6[0-3])[0-9A-Za-z]{12}$'),
-  org_id text not null references organizations,
+  token_id text collate "C" primary key check (token_id ~ '^tok_([0-5][0-9]|6[0-3])[0-9A-Za-z]{12}$'),
+  org_id text collate "C" not null references organizations,
   name text not null check (length(name) between 1 and 200),
   project text,
   agent text,
@@ -57,15 +57,15 @@ create index tokens_unprojected on tokens (token_id) where projected_version < t
 -- What each token has used, counted for unlimited tokens too: a quota set later starts from the truth.
 -- `day` is the organization's local day the windows were last moved to; a window that has ended counts as 0.
 create table token_use (
-  token_id text primary key references tokens,
+  token_id text collate "C" primary key references tokens,
   total bigint not null default 0,
   day date not null default '0001-01-01',
   daily bigint not null default 0,
-  daily_ends_at timestamptz not null default '-infinity',
+  daily_ends_at timestamptz not null default 'epoch',
   weekly bigint not null default 0,
-  weekly_ends_at timestamptz not null default '-infinity',
+  weekly_ends_at timestamptz not null default 'epoch',
   monthly bigint not null default 0,
-  monthly_ends_at timestamptz not null default '-infinity',
+  monthly_ends_at timestamptz not null default 'epoch',
   last_used_at timestamptz
 ) with (fillfactor = 60);
 

@@ -17,8 +17,8 @@ create type charge_event as (
 create table usage_records (
   request_id uuid not null,
   ts timestamptz not null,
-  org_id text not null,
-  token_id text not null,
+  org_id text collate "C" not null,
+  token_id text collate "C" not null,
   -- The organization's local day this row was counted on.
   day date not null,
   -- The transaction that charged it first; null when nothing was charged then.
@@ -70,7 +70,7 @@ create table usage_corrections (
   id bigint generated always as identity primary key,
   request_id uuid not null,
   ts timestamptz not null,
-  org_id text not null,
+  org_id text collate "C" not null,
   tx_id bigint,
   old_kind text not null,
   new_kind text not null,
@@ -85,9 +85,9 @@ create trigger usage_corrections_rows before update or delete on usage_correctio
 
 -- Written in the same statement as the rows they sum, so history always equals the ledger.
 create table usage_rollups (
-  org_id text not null,
+  org_id text collate "C" not null,
   day date not null,
-  token_id text not null,
+  token_id text collate "C" not null,
   model text not null,
   endpoint text not null,
   requests bigint not null,
@@ -111,7 +111,7 @@ create table poison_rows (
   at timestamptz not null default now(),
   shard text,
   cursor text,
-  org_id text,
+  org_id text collate "C",
   request_id text,
   event text not null,
   error text not null,

@@ -68,8 +68,9 @@ create function count_month(p_orgs text[], p_deltas usage_delta[], p_now timesta
   from months m where b.org_id = m.org_id
 $$;
 
+-- 0 would mean "never ends", so a window nobody has used yet ended in the first millisecond there was.
 create function ends_ms(at timestamptz) returns bigint language sql immutable as $$
-  select case when isfinite(at) then (extract(epoch from at) * 1000)::bigint else 1 end
+  select greatest(1, (extract(epoch from at) * 1000)::bigint)
 $$;
 create function token_use_json(u token_use) returns json language sql immutable as $$
   select json_build_object('token_id', u.token_id, 'total', u.total, 'daily', u.daily, 'daily_ends_ms', ends_ms(u.daily_ends_at),

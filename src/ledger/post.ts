@@ -1,0 +1,233 @@
+import type { Balance, TokenUse } from '../credits/store.js';
+import type { Database } from '../db/client.js';
+import { microCredits } from '../domain/credits.js';
+import type { OrgId, RequestId, TokenId } from '../domain/ids.js';
+
+/** What an organization has after a batch was booked, ready for the hot store. */
+export interface PostedOrg {
+  readonly orgId: OrgId;
+  readonly balance: Balance;
+  readonly tokens: readonly TokenUse[];
+}
+
+export interface Rejected {
+  readonly orgId: string | null;
+  readonly requestId: string;
+  readonly reason: string;
+}
+
+const POST_MS = 60_000;
+
+/**
+ * Books charge events: `events` is the text of a JSON array of ChargeEvents. Order and repetition do not matter: what is
+ * known of a request only grows (nothing < floor, the larger wins < final). Rows of unknown organizations or tokens come
+ * back in `rejected`; anything malformed throws and nothing is booked.
+ */
+export async function postCharges(
+  db: Database,
+  events: string,
+  nowMs?: number,
+): Promise<{ readonly orgs: readonly PostedOrg[]; readonly rejected: readonly Rejected[] }> {
+  const rows = await db.query<ChargedRow>('select * from post_charges($1::text, coalesce($2::timestamptz, now()))', [events, time(nowMs)], {
+    timeoutMs: POST_MS,
+    idempotent: true,
+  });
+  const rejected = rows.flatMap((row) =>
+    (row.rejected ?? []).map((one) => ({ orgId: row.org_id, requestId: one.request_id, reason: one.reason })),
+  );
+  return { orgs: rows.flatMap((row) => (row.avail === null ? [] : [posted(row)])), rejected };
+}
+
+export type GrantKind = 'topup' | 'auto_topup' | 'redeem' | 'plan_grant' | 'rollover' | 'trial' | 'goodwill' | 'manual';
+
+/** Who is used up first: lower numbers. What expires or costs nothing goes before what was paid for. */
+export const PRIORITY: Readonly<Record<GrantKind, number>> = {
+  rollover: 10,
+  trial: 20,
+  goodwill: 20,
+  redeem: 30,
+  plan_grant: 40,
+  topup: 50,
+  auto_topup: 50,
+  manual: 50,
+};
+
+export interface GrantOrder {
+  readonly orgId: OrgId;
+  /** The same key is booked once, however often it is posted. */
+  readonly key: string;
+  readonly kind: GrantKind;
+  readonly amount: number;
+  readonly category: 'promo' | 'plan' | 'paid';
+  /** Where the credits come from: `promo`, `plan`, or `cash:<provider>`. */
+  readonly source: string;
+  readonly priority?: number;
+  readonly expiresAtMs?: number | null;
+  readonly sourceType?: string | null;
+  readonly sourceId?: string | null;
+  readonly currency?: string | null;
+  /** What one credit cost, as an exact decimal of the currency. */
+  readonly unitCost?: string | null;
+  readonly reason?: string | null;
+  readonly meta?: object | null;
+  readonly nowMs?: number;
+}
+
+export interface PostedGrant {
+  readonly txId: number;
+  readonly grantId: number;
+  /** The amount of the grant booked under this key: compare it when `repeated`. */
+  readonly amount: number;
+  readonly repeated: boolean;
+  readonly avail: number;
+  readonly debt: number;
+  readonly balanceVersion: number;
+}
+
+/** Adds credits, once per key. Debt is paid first. Project the organization afterwards, so that it can spend them. */
+export async function postGrant(db: Database, order: GrantOrder): Promise<PostedGrant> {
+  const row = await db.one<WalletRow & { grant_id: number; amount: number }>(
+    `select * from post_grant(p_org => $1, p_key => $2, p_kind => $3, p_amount => $4, p_category => $5, p_priority => $6,
+       p_source => $7, p_expires_at => $8, p_source_type => $9, p_source_id => $10, p_currency => $11, p_unit_cost => $12,
+       p_reason => $13, p_meta => $14, p_now => coalesce($15::timestamptz, now()))`,
+    [
+      order.orgId,
+      order.key,
+      order.kind,
+      microCredits(order.amount),
+      order.category,
+      order.priority ?? PRIORITY[order.kind],
+      order.source,
+      time(order.expiresAtMs),
+      order.sourceType ?? null,
+      order.sourceId ?? null,
+      order.currency ?? null,
+      order.unitCost ?? null,
+      order.reason ?? null,
+      order.meta ?? null,
+      time(order.nowMs),
+    ],
+    { idempotent: true },
+  );
+  if (!row) throw new Error('post_grant gave no answer');
+  return { ...wallet(row), grantId: row.grant_id, amount: row.amount };
+}
+
+export interface AdjustmentOrder {
+  readonly orgId: OrgId;
+  readonly key: string;
+  readonly kind: 'adjust' | 'void' | 'refund' | 'dispute_hold' | 'dispute_release' | 'dispute_lost' | 'overage_settle';
+  /** Positive gives, negative takes. Taking more than there is leaves debt. */
+  readonly amount: number;
+  /** The other side: `void`, `refund`, `promo`, `suspense` (the organization's own), `cash:<provider>`. */
+  readonly counter: string;
+  /** Take from, or refill, this grant first. */
+  readonly grantId?: number | null;
+  readonly reason?: string | null;
+  readonly meta?: object | null;
+  readonly nowMs?: number;
+}
+
+export type PostedAdjustment = Omit<PostedGrant, 'grantId' | 'amount'>;
+
+/** Corrects a balance by a new entry, once per key; nothing booked is ever edited. */
+export async function postAdjustment(db: Database, order: AdjustmentOrder): Promise<PostedAdjustment> {
+  const row = await db.one<WalletRow>(
+    `select * from post_adjustment(p_org => $1, p_key => $2, p_kind => $3, p_amount => $4, p_counter => $5, p_grant_id => $6,
+       p_reason => $7, p_meta => $8, p_now => coalesce($9::timestamptz, now()))`,
+    [
+      order.orgId,
+      order.key,
+      order.kind,
+      microCredits(order.amount),
+      order.counter,
+      order.grantId ?? null,
+      order.reason ?? null,
+      order.meta ?? null,
+      time(order.nowMs),
+    ],
+    { idempotent: true },
+  );
+  if (!row) throw new Error('post_adjustment gave no answer');
+  return wallet(row);
+}
+
+export interface ExpiredGrant {
+  readonly orgId: OrgId;
+  readonly grantId: number;
+  readonly amount: number;
+}
+
+/** Books what is left of expired grants to breakage, at most `limit` grants. Project the named organizations afterwards. */
+export async function expireGrants(db: Database, options: { nowMs?: number; limit?: number } = {}): Promise<readonly ExpiredGrant[]> {
+  const rows = await db.query<{ org_id: OrgId; grant_id: number; amount: number }>(
+    'select org_id, grant_id, amount from expire_grants(coalesce($1::timestamptz, now()), $2)',
+    [time(options.nowMs), options.limit ?? 1000],
+  );
+  return rows.map((row) => ({ orgId: row.org_id, grantId: row.grant_id, amount: row.amount }));
+}
+
+/** A row of token_use as Postgres prints it in JSON. */
+export interface TokenUseRow {
+  readonly token_id: TokenId;
+  readonly total: number;
+  readonly daily: number;
+  readonly daily_ends_ms: number;
+  readonly weekly: number;
+  readonly weekly_ends_ms: number;
+  readonly monthly: number;
+  readonly monthly_ends_ms: number;
+}
+
+export function tokenUse(row: TokenUseRow): TokenUse {
+  return {
+    tokenId: row.token_id,
+    used: [
+      { window: 'total', amount: microCredits(row.total), endsAtMs: 0 },
+      { window: 'daily', amount: microCredits(row.daily), endsAtMs: row.daily_ends_ms },
+      { window: 'weekly', amount: microCredits(row.weekly), endsAtMs: row.weekly_ends_ms },
+      { window: 'monthly', amount: microCredits(row.monthly), endsAtMs: row.monthly_ends_ms },
+    ],
+  };
+}
+
+interface ChargedRow {
+  readonly org_id: OrgId;
+  readonly avail: number | null;
+  readonly balance_version: number;
+  readonly month_spent: number;
+  readonly month_ends_at: Date;
+  readonly tokens: readonly TokenUseRow[] | null;
+  readonly rejected: readonly { readonly request_id: RequestId; readonly reason: string }[] | null;
+}
+
+interface WalletRow {
+  readonly tx_id: number;
+  readonly repeated: boolean;
+  readonly avail: number;
+  readonly debt: number;
+  readonly balance_version: number;
+}
+
+function posted(row: ChargedRow): PostedOrg {
+  return {
+    orgId: row.org_id,
+    balance: {
+      avail: microCredits(row.avail ?? 0),
+      balanceVersion: row.balance_version,
+      monthSpent: microCredits(row.month_spent),
+      monthEndsAtMs: row.month_ends_at.getTime(),
+    },
+    tokens: (row.tokens ?? []).map(tokenUse),
+  };
+}
+
+const wallet = (row: WalletRow): PostedAdjustment => ({
+  txId: row.tx_id,
+  repeated: row.repeated,
+  avail: row.avail,
+  debt: row.debt,
+  balanceVersion: row.balance_version,
+});
+
+const time = (ms: number | null | undefined): Date | null => (ms === undefined || ms === null ? null : new Date(ms));

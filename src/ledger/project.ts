@@ -1,0 +1,58 @@
+import type { CreditStore, Unavailable } from '../credits/store.js';
+import type { Database } from '../db/client.js';
+import type { OrgId, TokenId } from '../domain/ids.js';
+import { readOrg, readToken } from './snapshot.js';
+
+/** `unknown`: there is no such row. When the store is away the worker repairs it later; callers need not wait for that. */
+export type Projected = { readonly kind: 'projected' } | { readonly kind: 'unknown' } | Unavailable;
+
+const DONE: Projected = { kind: 'projected' };
+
+/**
+ * Tells the hot store what an organization may do and what it has. Called by whoever changed it, after writing and
+ * before answering.
+ */
+export async function projectOrg(db: Database, store: CreditStore, orgId: OrgId): Promise<Projected> {
+  const org = await readOrg(db, orgId);
+  if (!org) return { kind: 'unknown' };
+  const told = await store.project({ org: org.terms });
+  if (told.kind === 'unavailable') return told;
+  const applied = await store.applied({ orgId, balance: org.balance, tokens: [], clear: [] });
+  if (applied.kind === 'unavailable') return applied;
+  await markProjected(db, 'organizations', 'org_id', orgId, org.terms.version);
+  return DONE;
+}
+
+/** Tells the hot store what a token may do. A token it does not know cannot spend, so this comes before showing a secret. */
+export async function projectToken(db: Database, store: CreditStore, tokenId: TokenId): Promise<Projected> {
+  const token = await readToken(db, tokenId);
+  if (!token) return { kind: 'unknown' };
+  const told = await store.project({ token: token.terms });
+  if (told.kind === 'unavailable') return told;
+  await markProjected(db, 'tokens', 'token_id', tokenId, token.terms.version);
+  return DONE;
+}
+
+/** Repairs what a crash between writing and projecting left behind, organizations first. Answers how many were told. */
+export async function repairProjections(db: Database, store: CreditStore, limit = 500): Promise<number> {
+  const orgs = await db.query<{ id: OrgId }>(
+    'select org_id as id from organizations where projected_version < terms_version order by org_id limit $1',
+    [limit],
+    { idempotent: true },
+  );
+  const tokens = await db.query<{ id: TokenId }>(
+    'select token_id as id from tokens where projected_version < terms_version order by token_id limit $1',
+    [limit],
+    { idempotent: true },
+  );
+  let told = 0;
+  for (const { id } of orgs) if ((await projectOrg(db, store, id)).kind === 'projected') told += 1;
+  for (const { id } of tokens) if ((await projectToken(db, store, id)).kind === 'projected') told += 1;
+  return told;
+}
+
+async function markProjected(db: Database, table: 'organizations' | 'tokens', key: 'org_id' | 'token_id', id: string, version: number) {
+  await db.query(`update ${table} set projected_version = $2 where ${key} = $1 and projected_version < $2`, [id, version], {
+    idempotent: true,
+  });
+}

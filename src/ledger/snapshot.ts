@@ -1,0 +1,144 @@
+import type { OrgSnapshot, OrgTerms, QuotaWindow, TokenTerms } from '../credits/store.js';
+import type { Database } from '../db/client.js';
+import { type MicroCredits, microCredits } from '../domain/credits.js';
+import type { OrgId, TokenId } from '../domain/ids.js';
+import { type TokenUseRow, tokenUse } from './post.js';
+
+/** Organizations of one shard after `after` ('' = from the start), in id order, as the hot store must know them. */
+export async function readSnapshots(db: Database, shard: string, after: string, limit: number): Promise<readonly OrgSnapshot[]> {
+  const from = after === '' ? `org_${shard}` : after;
+  const rows = await db.query<OrgRow>(
+    `${ORGS} where o.org_id > $1 and o.org_id < $2 order by o.org_id limit $3`,
+    [from, `org_${shard}~`, limit],
+    READ,
+  );
+  return withTokens(db, rows);
+}
+
+export async function readOrgSnapshot(db: Database, orgId: OrgId): Promise<OrgSnapshot | undefined> {
+  const rows = await db.query<OrgRow>(`${ORGS} where o.org_id = $1`, [orgId], READ);
+  return (await withTokens(db, rows))[0];
+}
+
+/** Terms and balance without the tokens: what a change of the organization itself needs. */
+export async function readOrg(db: Database, orgId: OrgId): Promise<Omit<OrgSnapshot, 'tokens'> | undefined> {
+  const row = await db.one<OrgRow>(`${ORGS} where o.org_id = $1`, [orgId], READ);
+  return row && orgOf(row);
+}
+
+export async function readToken(db: Database, tokenId: TokenId): Promise<OrgSnapshot['tokens'][number] | undefined> {
+  const row = await db.one<TokenRow>(`${TOKENS} where t.token_id = $1`, [tokenId], READ);
+  return row && tokenOf(row);
+}
+
+const READ = { idempotent: true, timeoutMs: 30_000 };
+
+const ORGS = `
+  select o.org_id, o.terms_version, o.status, o.overdraft, o.monthly_limit, o.limit_action, o.critical_ceiling,
+    o.price_group, o.prices, b.avail, b.version, b.month_spent, ends_ms(b.month_ends_at) as month_ends_ms
+  from organizations o join org_balances b on b.org_id = o.org_id`;
+
+const TOKENS = `
+  select t.token_id, t.org_id, t.terms_version, t.digest, t.grace_digest, ends_ms(t.grace_ends_at) as grace_ends_ms, t.status,
+    coalesce(ends_ms(t.expires_at), 0) as expires_ms, t.quota_total, t.quota_daily, t.quota_weekly, t.quota_monthly,
+    t.requests_per_minute, t.tokens_per_minute, t.concurrency, t.critical, t.models, t.ips, t.agent, token_use_json(u) as use
+  from tokens t join token_use u on u.token_id = t.token_id`;
+
+async function withTokens(db: Database, rows: readonly OrgRow[]): Promise<OrgSnapshot[]> {
+  if (rows.length === 0) return [];
+  const tokens = await db.query<TokenRow>(`${TOKENS} where t.org_id = any ($1::text[])`, [rows.map((row) => row.org_id)], READ);
+  const ofOrg = new Map<OrgId, TokenRow[]>();
+  for (const token of tokens) ofOrg.set(token.org_id, [...(ofOrg.get(token.org_id) ?? []), token]);
+  return rows.map((row) => ({ ...orgOf(row), tokens: (ofOrg.get(row.org_id) ?? []).map(tokenOf) }));
+}
+
+function orgOf(row: OrgRow): Omit<OrgSnapshot, 'tokens'> {
+  const terms: OrgTerms = {
+    orgId: row.org_id,
+    version: row.terms_version,
+    status: row.status,
+    overdraft: microCredits(row.overdraft),
+    limit: amount(row.monthly_limit),
+    limitAction: row.limit_action,
+    criticalCeiling: amount(row.critical_ceiling),
+    group: row.price_group,
+    prices: row.prices,
+  };
+  return {
+    terms,
+    balance: {
+      avail: microCredits(row.avail),
+      balanceVersion: row.version,
+      monthSpent: microCredits(row.month_spent),
+      monthEndsAtMs: row.month_ends_ms,
+    },
+  };
+}
+
+function tokenOf(row: TokenRow): OrgSnapshot['tokens'][number] {
+  const caps: readonly (readonly [QuotaWindow, number | null])[] = [
+    ['total', row.quota_total],
+    ['daily', row.quota_daily],
+    ['weekly', row.quota_weekly],
+    ['monthly', row.quota_monthly],
+  ];
+  const terms: TokenTerms = {
+    tokenId: row.token_id,
+    orgId: row.org_id,
+    version: row.terms_version,
+    digest: row.digest,
+    grace: row.grace_digest === null ? null : { digest: row.grace_digest, endsAtMs: row.grace_ends_ms ?? 1 },
+    status: row.status,
+    expiresAtMs: row.expires_ms,
+    quotas: caps.flatMap(([window, cap]) => (cap === null ? [] : [{ window, cap: microCredits(cap) }])),
+    requestsPerMinute: row.requests_per_minute,
+    tokensPerMinute: row.tokens_per_minute,
+    concurrency: row.concurrency,
+    critical: row.critical,
+    models: row.models,
+    ips: row.ips,
+    agent: row.agent,
+  };
+  return { terms, use: tokenUse(row.use) };
+}
+
+const amount = (value: number | null): MicroCredits | null => (value === null ? null : microCredits(value));
+
+interface OrgRow {
+  readonly org_id: OrgId;
+  readonly terms_version: number;
+  readonly status: OrgTerms['status'];
+  readonly overdraft: number;
+  readonly monthly_limit: number | null;
+  readonly limit_action: OrgTerms['limitAction'];
+  readonly critical_ceiling: number | null;
+  readonly price_group: string;
+  readonly prices: Readonly<Record<string, unknown>> | null;
+  readonly avail: number;
+  readonly version: number;
+  readonly month_spent: number;
+  readonly month_ends_ms: number;
+}
+
+interface TokenRow {
+  readonly token_id: TokenId;
+  readonly org_id: OrgId;
+  readonly terms_version: number;
+  readonly digest: string;
+  readonly grace_digest: string | null;
+  readonly grace_ends_ms: number | null;
+  readonly status: TokenTerms['status'];
+  readonly expires_ms: number;
+  readonly quota_total: number | null;
+  readonly quota_daily: number | null;
+  readonly quota_weekly: number | null;
+  readonly quota_monthly: number | null;
+  readonly requests_per_minute: number;
+  readonly tokens_per_minute: number;
+  readonly concurrency: number;
+  readonly critical: boolean;
+  readonly models: readonly string[] | null;
+  readonly ips: readonly string[] | null;
+  readonly agent: string | null;
+  readonly use: TokenUseRow;
+}
