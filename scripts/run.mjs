@@ -10,8 +10,10 @@ const TWICE_MS = 500;
  */
 export function farebox(args) {
   const detached = args[0] === 'start' && process.platform !== 'win32';
-  const command = ['--import', import.meta.resolve('tsx'), join(ROOT, 'src', 'cli.ts'), ...args];
-  const child = spawn(process.execPath, command, { stdio: 'inherit', detached });
+  const leash = detached ? ['--import', new URL('./leash.mjs', import.meta.url).href] : [];
+  const command = ['--import', import.meta.resolve('tsx'), ...leash, join(ROOT, 'src', 'cli.ts'), ...args];
+  const env = detached ? { ...process.env, FAREBOX_STARTER: String(process.pid) } : process.env;
+  const child = spawn(process.execPath, command, { stdio: 'inherit', detached, env });
   const last = new Map();
   const forward = (signal) => {
     const now = performance.now();
