@@ -74,7 +74,7 @@ function priceFor(parts: GatewayParts, exchange: Exchange, book: PriceBook): Off
   let amount = 0;
   let tokens = 0;
   for (const candidate of serving) {
-    const priced = priceOf(caller, book, [asked.model, candidate.servedModel]);
+    const priced = priceOf(caller, book, asked.model, candidate.servedModel);
     if (!priced) continue;
     const bound = estimate({ ...priced, mode: parts.settings.admission, facts: asked, partBounds: book.partBounds });
     if (bound.kind === 'refused') return refused(badRequest(bound.message, bound.code, bound.param));
@@ -87,13 +87,19 @@ function priceFor(parts: GatewayParts, exchange: Exchange, book: PriceBook): Off
   return { kind: 'offer', candidates, amount: amount as MicroCredits, tokens, note };
 }
 
-/** The price of the name the client asked for; of the name the upstream knows, when that one has none. */
-function priceOf(caller: Exchange['caller'], book: PriceBook, names: readonly string[]): Pick<PricedCandidate, 'entry' | 'times'> | null {
-  for (const model of names) {
-    const priced = timesFor({ book, group: caller.org.group, prices: caller.org.prices, model });
-    if (priced.kind === 'priced') return priced;
-  }
-  return null;
+/** The price of the name the client asked for; of the name the upstream knows, when nobody said anything about that one. */
+function priceOf(
+  caller: Exchange['caller'],
+  book: PriceBook,
+  asked: string,
+  served: string,
+): Pick<PricedCandidate, 'entry' | 'times'> | null {
+  const { group, prices } = caller.org;
+  const priced = timesFor({ book, group, prices, model: asked });
+  if (priced.kind === 'priced') return priced;
+  if (asked === served || book.rejects(asked) || (prices && Object.hasOwn(prices, asked))) return null;
+  const other = timesFor({ book, group, prices, model: served });
+  return other.kind === 'priced' ? other : null;
 }
 
 function hold(parts: GatewayParts, exchange: Exchange, offer: Offer): Promise<HoldAnswer> {

@@ -1,10 +1,10 @@
 import type { Usage, UsageSource } from '../domain/charge.js';
+import type { PartBounds } from '../domain/prices.js';
 import type { TokenCounter } from '../pricing/tokens.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { NO_USAGE, type ReportedUsage } from '../upstreams/usage.js';
-import type { AdmittedExchange } from './exchange.js';
-import type { Outcome } from './settlements.js';
+import type { AdmittedExchange, Outcome } from './exchange.js';
 
 const BYTES_PER_TOKEN = 4;
 
@@ -48,6 +48,7 @@ async function count(
       request: exchange.bytes,
       response: outcome.delivered,
       stream: outcome.stream,
+      bounds: boundsOf(outcome),
     });
     return { ...counted, flags: [] };
   } catch (error) {
@@ -60,4 +61,10 @@ async function count(
       flags: ['counting_failed'],
     };
   }
+}
+
+/** The bounds the hold was made with: a model's own where it states one. */
+function boundsOf(outcome: Outcome): Partial<PartBounds> {
+  const { image, audio, file } = outcome.candidate?.entry.bounds ?? {};
+  return { ...(image ? { image } : {}), ...(audio ? { audio } : {}), ...(file ? { file } : {}) };
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CreditStore } from '../credits/store.js';
+import type { RequestStatus } from '../domain/charge.js';
 import type { Clock } from '../domain/clock.js';
 import type { MicroCredits } from '../domain/credits.js';
 import type { RequestId } from '../domain/ids.js';
@@ -17,7 +18,6 @@ import type { Endpoint } from './endpoints.js';
 import type { Journal } from './journal.js';
 import type { OpenRequests } from './open.js';
 import type { Asked } from './request.js';
-import type { Settlements } from './settlements.js';
 
 /** What every part of the gateway works with. Functions for what a reload may replace. */
 export interface GatewayParts {
@@ -69,4 +69,34 @@ export interface Exchange {
 
 export interface AdmittedExchange extends Exchange {
   readonly admission: Admission;
+}
+
+/** How a request ended, before anything is priced. */
+export interface Outcome {
+  readonly status: RequestStatus;
+  readonly candidate: PricedCandidate | undefined;
+  readonly httpStatus: number;
+  readonly attempts: number;
+  readonly ttftMs: number | null;
+  readonly finishReason: string | null;
+  /** False when by the published rules nothing is owed: the upstream was never asked, or answered with an error. */
+  readonly owed: boolean;
+  /** The upstream's own report, unread. */
+  readonly reported: unknown;
+  /** Whether `delivered` is a stream of events or one JSON body. */
+  readonly stream: boolean;
+  /** What the client was given; counted when the report is missing, cut short or untrue. */
+  readonly delivered: readonly Buffer[];
+  /** Streamed events beyond what was kept: each counts as one output token. */
+  readonly uncountedEvents: number;
+  readonly flags: readonly string[];
+}
+
+export interface Settlements {
+  /** Charges and settles. The cost is null when it must be counted first; it is settled then. */
+  finish(exchange: AdmittedExchange, outcome: Outcome): MicroCredits | null;
+  /** Gives a hold back that may or may not stand. */
+  giveBack(exchange: Exchange): void;
+  /** Resolves when every settlement has been taken by the hot store, or at the deadline. */
+  flush(deadlineMs: number): Promise<boolean>;
 }

@@ -4,6 +4,7 @@ import { NO_USAGE } from '../upstreams/usage.js';
 import type { GatewayError } from './errors.js';
 import { orphanNote } from './event.js';
 import type { AdmittedExchange, GatewayParts, PricedCandidate } from './exchange.js';
+import type { HeldLine } from './journal.js';
 
 /** Keeps a running request's hold alive, raises its floor, and asks for more when it outgrows what was set aside. */
 export interface Lease {
@@ -30,94 +31,110 @@ const CHECKPOINT_EVERY_MS = 1_000;
 const OUTGROWN = 0.75;
 
 export function createLease(parts: GatewayParts, exchange: AdmittedExchange): Lease {
-  const { admission, caller } = exchange;
-  const ids = { requestId: exchange.id, orgId: caller.orgId, tokenId: caller.tokenId };
-  const unstarted = (amount: MicroCredits): string =>
-    orphanNote(exchange, { amount, priceVersion: admission.priceVersion, candidate: admission.candidates[0] });
-  let last: { readonly cost: MicroCredits; note(amount: MicroCredits): string } = { cost: ZERO, note: unstarted };
-  let extendedMs = exchange.startedMs;
-  let checkpointMs = exchange.startedMs;
-  let over = false;
-  let isAnswered = false;
-  let inputTokens = Math.ceil(exchange.asked.textBytes / BYTES_PER_TOKEN);
-  let inputCounted = false;
+  return new RunningLease(parts, exchange);
+}
 
-  const countInput = async (model: string): Promise<void> => {
-    const counted = await parts.counter.count({
-      endpoint: exchange.endpoint.kind,
-      model,
-      request: exchange.bytes,
-      response: [],
-      stream: exchange.asked.stream,
-    });
-    inputTokens = counted.input;
-  };
+interface Floor {
+  readonly cost: MicroCredits;
+  note(amount: MicroCredits): string;
+}
 
-  /** What would be owed if this process died now, as a row that somebody else can book. */
-  const floorNow = (progress: { events: number; candidate: PricedCandidate }) => {
-    const { candidate, events } = progress;
-    const usage = { ...NO_USAGE, input: isAnswered ? inputTokens : 0, output: isAnswered ? events : 0 };
-    const { cost, breakdown } = charge({ entry: candidate.entry, times: candidate.times, usage });
-    const facts = { cost, usage, breakdown, httpStatus: isAnswered ? 200 : 0 };
-    const note = (amount: MicroCredits) => orphanNote(exchange, { amount, priceVersion: admission.priceVersion, candidate, floor: facts });
-    last = { cost, note };
-    return last;
-  };
+class RunningLease implements Lease {
+  private readonly parts: GatewayParts;
+  private readonly exchange: AdmittedExchange;
+  private readonly ids: Pick<HeldLine, 'requestId' | 'orgId' | 'tokenId'>;
+  private floor: Floor;
+  private extendedMs: number;
+  private checkpointMs: number;
+  private over = false;
+  private isAnswered = false;
+  private inputCounted = false;
+  private inputTokens: number;
 
-  const checkpoint = (progress: LeaseProgress & { candidate: PricedCandidate }): void => {
-    const floor = floorNow(progress);
-    const { amount } = admission;
-    parts.journal.held({ ...ids, amount, floor: floor.cost, note: floor.note(amount) });
-  };
+  constructor(parts: GatewayParts, exchange: AdmittedExchange) {
+    const { admission, caller, asked, startedMs } = exchange;
+    const [candidate] = admission.candidates;
+    this.parts = parts;
+    this.exchange = exchange;
+    this.ids = { requestId: exchange.id, orgId: caller.orgId, tokenId: caller.tokenId };
+    this.floor = { cost: ZERO, note: (amount) => orphanNote(exchange, { amount, priceVersion: admission.priceVersion, candidate }) };
+    this.extendedMs = startedMs;
+    this.checkpointMs = startedMs;
+    this.inputTokens = Math.floor(asked.textBytes / BYTES_PER_TOKEN);
+  }
 
-  const extend = async (progress: LeaseProgress & { candidate: PricedCandidate }): Promise<void> => {
-    if (!inputCounted) {
-      inputCounted = true;
-      await countInput(progress.candidate.servedModel).catch(() => undefined); // the guess stays
+  answered(): void {
+    this.isAnswered = true;
+  }
+
+  end(): void {
+    this.over = true;
+  }
+
+  tick(nowMs: number, progress: LeaseProgress): void {
+    const { candidate } = progress;
+    if (this.over || !candidate) return;
+    if (nowMs - this.extendedMs >= this.parts.settings.heartbeatMs) {
+      this.extendedMs = nowMs;
+      this.extend(progress, candidate).catch((error) => this.complain(error, 'a lease was not renewed'));
     }
-    if (over) return;
-    const floor = floorNow(progress);
+    if (this.isAnswered && nowMs - this.checkpointMs >= CHECKPOINT_EVERY_MS) {
+      this.checkpointMs = nowMs;
+      this.raiseFloor(progress.events, candidate);
+      const { amount } = this.exchange.admission;
+      this.parts.journal.held({ ...this.ids, amount, floor: this.floor.cost, note: this.floor.note(amount) });
+    }
+  }
+
+  restore(): void {
+    this.rehold().catch((error) => this.complain(error, 'a hold was not put back'));
+  }
+
+  /** What would be owed if this process died now, with a row that somebody else can book. */
+  private raiseFloor(events: number, candidate: PricedCandidate): void {
+    const { exchange, isAnswered } = this;
+    const usage = { ...NO_USAGE, input: isAnswered ? this.inputTokens : 0, output: isAnswered ? events : 0 };
+    const { cost, breakdown } = charge({ entry: candidate.entry, times: candidate.times, usage });
+    const floor = { cost, usage, breakdown, httpStatus: isAnswered ? 200 : 0 };
+    const { priceVersion } = exchange.admission;
+    this.floor = { cost, note: (amount) => orphanNote(exchange, { amount, priceVersion, candidate, floor }) };
+  }
+
+  private async extend(progress: LeaseProgress, candidate: PricedCandidate): Promise<void> {
+    const { exchange, parts } = this;
+    if (!this.inputCounted) {
+      this.inputCounted = true;
+      await this.countInput(candidate.servedModel).catch(() => undefined); // the guess stays
+    }
+    if (this.over) return;
+    this.raiseFloor(progress.events, candidate);
+    const { floor } = this;
     const amount = amountWanted(parts, exchange, progress, floor.cost);
-    const { leaseMs } = parts.settings;
-    const answer = await parts.store.extend({ ...ids, amount, floor: floor.cost, leaseMs, note: floor.note(amount) });
-    if (answer.kind === 'extended') admission.amount = answer.amount;
-    if (answer.kind === 'gone') await rehold();
-    const exhausted = answer.kind === 'short' && floor.cost >= admission.amount;
-    if (!over && exhausted && parts.settings.onExhaustion === 'cut') progress.cut(outOfCredits());
-  };
+    const { leaseMs, onExhaustion } = parts.settings;
+    const answer = await parts.store.extend({ ...this.ids, amount, floor: floor.cost, leaseMs, note: floor.note(amount) });
+    if (answer.kind === 'extended') exchange.admission.amount = answer.amount;
+    if (answer.kind === 'gone') await this.rehold();
+    const exhausted = answer.kind === 'short' && floor.cost >= exchange.admission.amount;
+    if (!this.over && exhausted && onExhaustion === 'cut') progress.cut(outOfCredits());
+  }
 
   /** Swept while we were frozen, or lost with the store; the request runs, so its hold has to stand. */
-  const rehold = async (): Promise<void> => {
-    if (over) return;
-    const { amount } = admission;
-    await parts.store.rehold({ ...ids, amount, floor: last.cost, leaseMs: parts.settings.leaseMs, note: last.note(amount) });
-  };
+  private async rehold(): Promise<void> {
+    if (this.over) return;
+    const { amount } = this.exchange.admission;
+    const { leaseMs } = this.parts.settings;
+    await this.parts.store.rehold({ ...this.ids, amount, floor: this.floor.cost, leaseMs, note: this.floor.note(amount) });
+  }
 
-  return {
-    answered: () => {
-      isAnswered = true;
-    },
-    tick: (nowMs, progress) => {
-      const { candidate } = progress;
-      if (over || !candidate) return;
-      if (nowMs - extendedMs >= parts.settings.heartbeatMs) {
-        extendedMs = nowMs;
-        extend({ ...progress, candidate }).catch((error) =>
-          parts.log.warn({ err: error, request_id: exchange.id }, 'a lease was not renewed'),
-        );
-      }
-      if (isAnswered && nowMs - checkpointMs >= CHECKPOINT_EVERY_MS) {
-        checkpointMs = nowMs;
-        checkpoint({ ...progress, candidate });
-      }
-    },
-    restore: () => {
-      rehold().catch((error) => parts.log.warn({ err: error, request_id: exchange.id }, 'a hold was not put back'));
-    },
-    end: () => {
-      over = true;
-    },
-  };
+  private async countInput(model: string): Promise<void> {
+    const { endpoint, bytes, asked } = this.exchange;
+    const job = { endpoint: endpoint.kind, model, request: bytes, response: [], stream: asked.stream };
+    this.inputTokens = (await this.parts.counter.count(job)).input;
+  }
+
+  private complain(error: unknown, words: string): void {
+    this.parts.log.warn({ err: error, request_id: this.exchange.id }, words);
+  }
 }
 
 /** The hold as it is while it suffices; half as much again, and never less than the floor, when it does not. */

@@ -15,6 +15,8 @@ export interface Asked {
   readonly images: number;
   readonly audios: number;
   readonly files: number;
+  /** The endpoint writes no text: nothing is set aside for output. */
+  readonly noOutput: boolean;
   readonly endUser: string | null;
   readonly conversation: string | null;
 }
@@ -96,12 +98,13 @@ function askedOf(kind: EndpointKind, body: Body, model: string, bodyBytes: numbe
     stream,
     includeUsage: stream && typeof options === 'object' && options !== null && (options as Body)['include_usage'] === true,
     choices: kind === 'embeddings' ? 1 : Math.max(whole(body['n']) ?? 1, whole(body['best_of']) ?? 1) * promptsOf(kind, body),
-    maxOutput: kind === 'embeddings' ? 0 : outputBound(body),
+    maxOutput: outputBound(body),
     textBytes: Math.max(0, bodyBytes - parts.dataBytes),
     messages: Array.isArray(body['messages']) ? body['messages'].length : promptsOf(kind, body),
     images: parts.images,
     audios: parts.audios,
     files: parts.files,
+    noOutput: kind === 'embeddings',
     endUser: shortText(body['user']),
     conversation: conversationOf(body['metadata']),
   };

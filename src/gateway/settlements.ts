@@ -1,5 +1,5 @@
 import type { SettleCommand } from '../credits/store.js';
-import type { Breakdown, RequestStatus, Usage, UsageSource } from '../domain/charge.js';
+import type { Breakdown, Usage, UsageSource } from '../domain/charge.js';
 import { type MicroCredits, microCredits, ZERO } from '../domain/credits.js';
 import type { GatewaySettings } from '../domain/settings.js';
 import { charge } from '../pricing/charge.js';
@@ -9,38 +9,8 @@ import type { Metrics } from '../telemetry/metrics.js';
 import { NO_USAGE, type ReportedUsage, readUsage } from '../upstreams/usage.js';
 import { countUsage } from './count.js';
 import { chargeEvent } from './event.js';
-import type { AdmittedExchange, Exchange, PricedCandidate } from './exchange.js';
+import type { AdmittedExchange, Exchange, Outcome, Settlements } from './exchange.js';
 import type { Outbox } from './outbox.js';
-
-/** How a request ended, before anything is priced. */
-export interface Outcome {
-  readonly status: RequestStatus;
-  readonly candidate: PricedCandidate | undefined;
-  readonly httpStatus: number;
-  readonly attempts: number;
-  readonly ttftMs: number | null;
-  readonly finishReason: string | null;
-  /** False when by the published rules nothing is owed: the upstream was never asked, or answered with an error. */
-  readonly owed: boolean;
-  /** The upstream's own report, unread. */
-  readonly reported: unknown;
-  /** Whether `delivered` is a stream of events or one JSON body. */
-  readonly stream: boolean;
-  /** What the client was given; counted when the report is missing, cut short or untrue. */
-  readonly delivered: readonly Buffer[];
-  /** Streamed events beyond what was kept: each counts as one output token. */
-  readonly uncountedEvents: number;
-  readonly flags: readonly string[];
-}
-
-export interface Settlements {
-  /** Charges and settles. The cost is null when it must be counted first; it is settled then. */
-  finish(exchange: AdmittedExchange, outcome: Outcome): MicroCredits | null;
-  /** Gives a hold back that may or may not stand. */
-  giveBack(exchange: Exchange): void;
-  /** Resolves when every settlement has been taken by the hot store, or at the deadline. */
-  flush(deadlineMs: number): Promise<boolean>;
-}
 
 export interface SettlementParts {
   readonly settings: GatewaySettings;

@@ -14,6 +14,8 @@ export interface PriceBook {
   readonly partBounds: PartBounds;
   /** The price of a model, or undefined: no price, no request. Any text is safe to ask for. */
   find(model: string): PriceEntry | undefined;
+  /** True when the operator's own rules refuse this very name, which another name of the same model must not undo. */
+  rejects(model: string): boolean;
   models(): readonly ListedModel[];
   /** The multiplier of a group; undefined for a group nobody defined. */
   group(name: string): Fraction | undefined;
@@ -58,6 +60,10 @@ export function buildBook(source: PriceSource, nowMs: number = Date.now()): Pric
     canonical,
     partBounds: source.partBounds,
     find: finder(compiled),
+    rejects: (model: string) => {
+      const own = match(compiled.own, model);
+      return own !== undefined && own.value === undefined;
+    },
     models: () => listed(compiled),
     group: (name: string) => groups.get(name),
     meter: (name: string) => meters.get(name),
