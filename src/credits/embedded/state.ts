@@ -1,0 +1,98 @@
+import type { OrgId, RequestId, TokenId } from '../../domain/ids.js';
+import type { Balance, OrgTerms, StreamEntry, TokenTerms, TokenUse, Unavailable } from '../store.js';
+import type { RateWindow } from './rate.js';
+
+/** One shard: what Redis keeps under one hash tag. */
+export interface Shard {
+  readonly name: string;
+  state: 'open' | 'filling' | 'absent';
+  epoch: string;
+  readonly orgs: Map<OrgId, Org>;
+  readonly tokens: Map<TokenId, Token>;
+  /** Token id and idempotency key → the request that claimed it; oldest first. */
+  readonly claims: Map<string, { readonly requestId: RequestId; readonly endsAtMs: number }>;
+  stream: StreamEntry[];
+  lastMs: number;
+  lastSeq: number;
+}
+
+export interface Org {
+  terms: OrgTerms | undefined;
+  /** Undefined until Postgres has said it: an unknown balance is never taken for 0. */
+  balance: Balance | undefined;
+  held: number;
+  pend: number;
+  readonly holds: Map<RequestId, Hold>;
+  readonly pending: Map<RequestId, Pending>;
+}
+
+export interface Token {
+  terms: TokenTerms | undefined;
+  use: TokenUse['used'];
+  useVersion: number;
+  held: number;
+  pend: number;
+  /** Number of open holds. */
+  open: number;
+  readonly rate: RateWindow;
+}
+
+export interface Hold {
+  readonly tokenId: TokenId;
+  amount: number;
+  floor: number;
+  deadlineMs: number;
+  note: string;
+}
+
+export interface Pending {
+  readonly tokenId: TokenId;
+  readonly kind: 'floor' | 'final';
+  readonly cost: number;
+}
+
+export function newShard(name: string): Shard {
+  return { name, state: 'absent', epoch: '', orgs: new Map(), tokens: new Map(), claims: new Map(), stream: [], lastMs: 0, lastSeq: 0 };
+}
+
+export function orgOf(shard: Shard, orgId: OrgId): Org {
+  let org = shard.orgs.get(orgId);
+  if (!org) {
+    org = { terms: undefined, balance: undefined, held: 0, pend: 0, holds: new Map(), pending: new Map() };
+    shard.orgs.set(orgId, org);
+  }
+  return org;
+}
+
+export function tokenOf(shard: Shard, tokenId: TokenId): Token {
+  let token = shard.tokens.get(tokenId);
+  if (!token) {
+    token = { terms: undefined, use: [], useVersion: -1, held: 0, pend: 0, open: 0, rate: new Map() };
+    shard.tokens.set(tokenId, token);
+  }
+  return token;
+}
+
+/** Writes a hold (or takes it away) together with the sums that depend on it. */
+export function setHold(org: Org, token: Token, requestId: RequestId, next: Hold | undefined): void {
+  const before = org.holds.get(requestId);
+  const delta = (next?.amount ?? 0) - (before?.amount ?? 0);
+  org.held += delta;
+  token.held += delta;
+  token.open += (next ? 1 : 0) - (before ? 1 : 0);
+  if (next) org.holds.set(requestId, next);
+  else org.holds.delete(requestId);
+}
+
+/** Writes what is known of an ended request (or forgets it) together with the sums that depend on it. */
+export function setPending(org: Org, token: Token, requestId: RequestId, next: Pending | undefined): void {
+  const delta = (next?.cost ?? 0) - (org.pending.get(requestId)?.cost ?? 0);
+  org.pend += delta;
+  token.pend += delta;
+  if (next) org.pending.set(requestId, next);
+  else org.pending.delete(requestId);
+}
+
+export const NOT_LOADED: Unavailable = { kind: 'unavailable', reason: 'not_loaded', maybeDone: false };
+export const BROKEN: Unavailable = { kind: 'unavailable', reason: 'broken', maybeDone: false };
+export const FULL: Unavailable = { kind: 'unavailable', reason: 'full', maybeDone: false };
