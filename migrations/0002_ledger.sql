@@ -85,8 +85,11 @@ create table org_balances (
   -- The organization's local month the counter was last moved to (its first day).
   month date not null default '0001-01-01',
   month_spent bigint not null default 0,
-  month_ends_at timestamptz not null default 'epoch'
+  month_ends_at timestamptz not null default 'epoch',
+  -- Set by every write that no drain reports: the version the hot store must still be told, null when it has been.
+  untold_version bigint default 1
 ) with (fillfactor = 60);
+create index org_balances_untold on org_balances (org_id) where untold_version is not null;
 
 create function open_wallet() returns trigger language plpgsql as $$
 begin

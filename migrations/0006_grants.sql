@@ -20,7 +20,7 @@ create function post_entries(p_tx bigint, p_org text, p_moves ledger_move[]) ret
     select p_tx, m.account_id, m.amount, a.version_before + m.k, a.balance_before + m.running, m.returns_entry_id
     from moves m join moved a on a.id = m.account_id order by m.n
   )
-  update org_balances b set version = b.version + 1,
+  update org_balances b set version = b.version + 1, untold_version = b.version + 1,
     avail = b.avail + coalesce((select sum(amount) from moved where org_id = p_org and kind in ('grant', 'debt')), 0),
     debt = b.debt + coalesce((select sum(amount) from moved where org_id = p_org and kind = 'debt'), 0)
   where b.org_id = p_org

@@ -27,7 +27,6 @@ export interface Database {
 
 export interface DatabaseOptions {
   readonly url: string;
-  /** Connections. PGlite serves them one after the other. */
   readonly max?: number;
   readonly timeoutMs?: number;
   readonly connectTimeoutMs?: number;
@@ -100,9 +99,16 @@ export function openDatabase(options: DatabaseOptions): Database {
 }
 
 function connect(options: DatabaseOptions) {
+  const url = new URL(options.url);
+  const socketFolder = url.searchParams.get('host');
+  url.searchParams.delete('host');
+  const urlMax = Number(url.searchParams.get('max') ?? 0);
+  url.searchParams.delete('max');
   const statementMs = (options.timeoutMs ?? TIMEOUT_MS) * 4;
-  return postgres(options.url, {
-    max: options.max ?? 8,
+  return postgres(url.href, {
+    // What the address says wins: PGlite serves one connection, and mixes up the statements of several.
+    max: urlMax || (options.max ?? 8),
+    ...(socketFolder ? { path: `${socketFolder}/.s.PGSQL.${url.port || '5432'}` } : {}),
     connect_timeout: (options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS) / 1000,
     idle_timeout: 60,
     backoff: (attempts) => Math.min(0.05 * 2 ** attempts, 1),

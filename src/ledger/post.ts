@@ -70,6 +70,8 @@ export interface GrantOrder {
   readonly unitCost?: string | null;
   readonly reason?: string | null;
   readonly meta?: object | null;
+  /** Who did it, for the audit log, which is written in the same statement. */
+  readonly actor?: string;
   readonly nowMs?: number;
 }
 
@@ -87,9 +89,16 @@ export interface PostedGrant {
 /** Adds credits, once per key. Debt is paid first. Project the organization afterwards, so that it can spend them. */
 export async function postGrant(db: Database, order: GrantOrder): Promise<PostedGrant> {
   const row = await db.one<WalletRow & { grant_id: number; amount: number }>(
-    `select * from post_grant(p_org => $1, p_key => $2, p_kind => $3, p_amount => $4, p_category => $5, p_priority => $6,
-       p_source => $7, p_expires_at => $8, p_source_type => $9, p_source_id => $10, p_currency => $11, p_unit_cost => $12,
-       p_reason => $13, p_meta => $14, p_now => coalesce($15::timestamptz, now()))`,
+    `with g as (
+       select * from post_grant(p_org => $1, p_key => $2, p_kind => $3, p_amount => $4, p_category => $5, p_priority => $6,
+         p_source => $7, p_expires_at => $8, p_source_type => $9, p_source_id => $10, p_currency => $11, p_unit_cost => $12,
+         p_reason => $13, p_meta => $14, p_now => coalesce($15::timestamptz, now()))
+     ), audited as (
+       insert into audit_log (org_id, actor, action, subject, details)
+       select $1, $16, 'grant.create', $1, jsonb_build_object('grant_id', g.grant_id, 'kind', $3::text, 'micro', g.amount, 'reason', $13::text)
+       from g where $16::text is not null and not g.repeated
+     )
+     select * from g`,
     [
       order.orgId,
       order.key,
@@ -106,6 +115,7 @@ export async function postGrant(db: Database, order: GrantOrder): Promise<Posted
       order.reason ?? null,
       order.meta ?? null,
       time(order.nowMs),
+      order.actor ?? null,
     ],
     { idempotent: true },
   );

@@ -19,7 +19,12 @@ export async function projectOrg(db: Database, store: CreditStore, orgId: OrgId)
   if (told.kind === 'unavailable') return told;
   const applied = await store.applied({ orgId, balance: org.balance, tokens: [], clear: [] });
   if (applied.kind === 'unavailable') return applied;
-  await markProjected(db, 'organizations', 'org_id', orgId, org.terms.version);
+  await db.query(
+    `with told as (update org_balances set untold_version = null where org_id = $1 and untold_version <= $3)
+     update organizations set projected_version = $2 where org_id = $1 and projected_version < $2`,
+    [orgId, org.terms.version, org.balance.balanceVersion],
+    { idempotent: true },
+  );
   return DONE;
 }
 
@@ -29,14 +34,21 @@ export async function projectToken(db: Database, store: CreditStore, tokenId: To
   if (!token) return { kind: 'unknown' };
   const told = await store.project({ token: token.terms });
   if (told.kind === 'unavailable') return told;
-  await markProjected(db, 'tokens', 'token_id', tokenId, token.terms.version);
+  await db.query(
+    'update tokens set projected_version = $2 where token_id = $1 and projected_version < $2',
+    [tokenId, token.terms.version],
+    {
+      idempotent: true,
+    },
+  );
   return DONE;
 }
 
 /** Repairs what a crash between writing and projecting left behind, organizations first. Answers how many were told. */
 export async function repairProjections(db: Database, store: CreditStore, limit = 500): Promise<number> {
   const orgs = await db.query<{ id: OrgId }>(
-    'select org_id as id from organizations where projected_version < terms_version order by org_id limit $1',
+    `(select org_id as id from organizations where projected_version < terms_version order by org_id limit $1)
+     union (select org_id from org_balances where untold_version is not null order by org_id limit $1)`,
     [limit],
     { idempotent: true },
   );
@@ -49,10 +61,4 @@ export async function repairProjections(db: Database, store: CreditStore, limit 
   for (const { id } of orgs) if ((await projectOrg(db, store, id)).kind === 'projected') told += 1;
   for (const { id } of tokens) if ((await projectToken(db, store, id)).kind === 'projected') told += 1;
   return told;
-}
-
-async function markProjected(db: Database, table: 'organizations' | 'tokens', key: 'org_id' | 'token_id', id: string, version: number) {
-  await db.query(`update ${table} set projected_version = $2 where ${key} = $1 and projected_version < $2`, [id, version], {
-    idempotent: true,
-  });
 }
