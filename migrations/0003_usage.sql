@@ -119,6 +119,14 @@ create table poison_rows (
   unique (shard, cursor)
 );
 
+-- How far the drain has read each shard's stream. Kept here, so that it falls back together with what was booked.
+create table drain_cursors (
+  shard text primary key,
+  epoch text not null,
+  cursor text not null,
+  updated_at timestamptz not null default now()
+);
+
 create function request_time(request_id text) returns timestamptz language sql immutable parallel safe as $$
   select to_timestamp((('x' || substr(request_id, 5, 12))::bit(48)::bigint)::float8 / 1000)
 $$;

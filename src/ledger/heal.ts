@@ -1,0 +1,90 @@
+import type { CreditStore, ShardState } from '../credits/store.js';
+import type { Database } from '../db/client.js';
+import { giveLease, takeLease } from '../db/lease.js';
+import { pause } from './pause.js';
+import { readSnapshots } from './snapshot.js';
+
+export interface Heal {
+  /** Reloads every shard that is not open. `standby`: another process does it. */
+  step(): Promise<
+    { readonly kind: 'whole' } | { readonly kind: 'healed'; readonly shards: number; readonly orgs: number } | { readonly kind: 'standby' }
+  >;
+  run(signal: AbortSignal): Promise<void>;
+}
+
+export interface HealOptions {
+  readonly db: Database;
+  readonly store: CreditStore;
+  readonly owner: string;
+  /** How long gateways get to put their open holds and unconfirmed settlements back before requests are admitted again. */
+  readonly reholdMs?: number;
+  readonly pageSize?: number;
+  readonly leaseMs?: number;
+  readonly everyMs?: number;
+  readonly onHealed?: (done: { readonly shards: number; readonly orgs: number; readonly ms: number }) => void;
+  readonly onError?: (error: unknown) => void;
+}
+
+const LEASE = 'heal';
+const AT_ONCE = 4;
+
+/** Fills an empty, replaced or rolled-back hot store from Postgres: terms, balances and token use are set, never added. */
+export function createHeal(options: HealOptions): Heal {
+  const { db, store, owner, reholdMs = 1_500, pageSize = 1_000, leaseMs = 30_000, everyMs = 500 } = options;
+
+  const fill = async (shard: string): Promise<number> => {
+    let after = '';
+    let orgs = 0;
+    for (;;) {
+      const page = await readSnapshots(db, shard, after, pageSize);
+      if (page.length > 0) await store.load(shard, page);
+      orgs += page.length;
+      const last = page.at(-1);
+      if (!last || page.length < pageSize) return orgs;
+      after = last.terms.orgId;
+      await takeLease(db, LEASE, owner, leaseMs);
+    }
+  };
+
+  const step: Heal['step'] = async () => {
+    const broken = (await store.shards()).filter((shard) => shard.state !== 'open');
+    if (broken.length === 0) return { kind: 'whole' };
+    if (!(await takeLease(db, LEASE, owner, leaseMs))) return { kind: 'standby' };
+    const started = Date.now();
+    for (const shard of broken) if (shard.state === 'absent') await store.transition(shard.shard, shard, 'filling');
+    const names = new Set(broken.map((shard) => shard.shard));
+    const filling = await statesOf(store, names, 'filling');
+    const counts = await inTurns(filling, AT_ONCE, (shard) => fill(shard.shard));
+    await new Promise((go) => setTimeout(go, reholdMs));
+    // Opened by compare-and-set on the very state that was filled: a store replaced meanwhile stays closed and is next.
+    await Promise.all(filling.map((shard) => store.transition(shard.shard, shard, 'open')));
+    await giveLease(db, LEASE, owner);
+    const orgs = counts.reduce((sum, count) => sum + count, 0);
+    options.onHealed?.({ shards: filling.length, orgs, ms: Date.now() - started });
+    return { kind: 'healed', shards: filling.length, orgs };
+  };
+
+  const run = async (signal: AbortSignal): Promise<void> => {
+    while (!signal.aborted) {
+      await step().catch((error: unknown) => options.onError?.(error));
+      await pause(everyMs, signal);
+    }
+  };
+  return { step, run };
+}
+
+async function statesOf(store: CreditStore, names: ReadonlySet<string>, state: ShardState['state']): Promise<ShardState[]> {
+  return (await store.shards()).filter((shard) => names.has(shard.shard) && shard.state === state);
+}
+
+/** Runs `work` over a list, so many at once. */
+async function inTurns<Item, Result>(items: readonly Item[], atOnce: number, work: (item: Item) => Promise<Result>): Promise<Result[]> {
+  const results: Result[] = [];
+  const queue = [...items];
+  await Promise.all(
+    Array.from({ length: atOnce }, async () => {
+      for (let item = queue.shift(); item !== undefined; item = queue.shift()) results.push(await work(item));
+    }),
+  );
+  return results;
+}
