@@ -1,0 +1,77 @@
+import { newTokenId, type OrgId, type TokenId } from '../domain/ids.js';
+import { digestOf, newTokenSecret } from '../domain/secrets.js';
+import { nameOf } from './actor.js';
+import { claimKey, type IdempotencyKey } from './claimKey.js';
+import type { AccountsContext, Projected } from './context.js';
+import { QUIET, TOKEN_VIEW, type Token, type TokenChanges } from './token.js';
+
+export type CreatedToken =
+  /** The secret is shown here and nowhere else: only a keyed digest of it is stored. */
+  | { readonly kind: 'created'; readonly token: Token; readonly secret: string; readonly effect: Projected }
+  | { readonly kind: 'unknown_org' }
+  | { readonly kind: 'idempotency_mismatch' };
+
+export async function createToken(what: {
+  ctx: AccountsContext;
+  orgId: OrgId;
+  input: TokenChanges & { readonly name: string };
+  key?: IdempotencyKey | undefined;
+}): Promise<CreatedToken> {
+  const { ctx, orgId, input } = what;
+  let tokenId = newTokenId(orgId);
+  let secret = newTokenSecret(tokenId);
+  if (what.key) {
+    const claim = await claimKey({ ctx, key: what.key, memo: `${tokenId} ${secret}` });
+    if (claim.kind === 'mismatch') return { kind: 'idempotency_mismatch' };
+    const [id = '', text = ''] = claim.memo.split(' ');
+    [tokenId, secret] = [id as TokenId, text];
+  }
+  const row = {
+    ...DEFAULTS,
+    ...input,
+    token_id: tokenId,
+    digest: digestOf(secret, ctx.pepper),
+    last_four: secret.slice(-4),
+    created_by: nameOf(ctx.actor),
+  };
+  const token = (await insert(ctx, orgId, row)) ?? (await existing(ctx, orgId, tokenId));
+  if (!token) return { kind: 'unknown_org' };
+  return { kind: 'created', token, secret, effect: await ctx.project.token(tokenId) };
+}
+
+const DEFAULTS = { status: 'active', requests_per_minute: 0, tokens_per_minute: 0, concurrency: 0, critical: false };
+
+async function insert(ctx: AccountsContext, orgId: OrgId, row: object): Promise<Token | undefined> {
+  const { db } = ctx;
+  const rows = await db.query<{ token: Token }>(
+    `
+    with t as (
+      insert into tokens (token_id, org_id, name, project, agent, created_by, last_four, digest, status, expires_at, quota_total,
+        quota_daily, quota_weekly, quota_monthly, requests_per_minute, tokens_per_minute, concurrency, critical, models, ips)
+      select r.token_id, o.org_id, r.name, r.project, r.agent, r.created_by, r.last_four, r.digest, r.status, r.expires_at, r.quota_total,
+        r.quota_daily, r.quota_weekly, r.quota_monthly, r.requests_per_minute, r.tokens_per_minute, r.concurrency, r.critical, r.models, r.ips
+      from jsonb_populate_record(null::tokens, $1::text::jsonb) r
+      join organizations o on o.org_id = $2
+      on conflict (token_id) do nothing
+      returning *
+    ), audited as (
+      insert into audit_log (org_id, actor, action, subject, details)
+      select t.org_id, $3, 'token.create', t.token_id,
+        jsonb_build_object('after', jsonb_strip_nulls(to_jsonb(t) - '${QUIET}'::text[])) from t
+    )
+    select ${TOKEN_VIEW} as token from t`,
+    [JSON.stringify(row), orgId, nameOf(ctx.actor)],
+    { idempotent: true },
+  );
+  return rows[0]?.token;
+}
+
+async function existing({ db }: AccountsContext, orgId: OrgId, tokenId: TokenId): Promise<Token | undefined> {
+  const rows = await db.query<{ token: Token }>(
+    `
+    select ${TOKEN_VIEW} as token from tokens t where token_id = $1 and org_id = $2`,
+    [tokenId, orgId],
+    { idempotent: true },
+  );
+  return rows[0]?.token;
+}

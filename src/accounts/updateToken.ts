@@ -1,0 +1,69 @@
+import type { OrgId, TokenId } from '../domain/ids.js';
+import { nameOf } from './actor.js';
+import type { AccountsContext, Projected } from './context.js';
+import { QUIET, TOKEN_VIEW, type Token, type TokenChanges } from './token.js';
+
+export type UpdatedToken =
+  | { readonly kind: 'updated'; readonly token: Token; readonly effect: Projected }
+  | { readonly kind: 'unknown_token' }
+  /** A revoked token stays revoked. */
+  | { readonly kind: 'revoked' }
+  /** Somebody else was first: this is how it looks now. */
+  | { readonly kind: 'changed'; readonly token: Token };
+
+/** The columns of a new secret; nobody but `rotateToken` sets them. */
+export interface SecretChanges {
+  readonly digest: string;
+  readonly last_four: string;
+  readonly grace_digest: string | null;
+  readonly grace_ends_at: string | null;
+}
+
+export type TokenAction = 'token.update' | 'token.pause' | 'token.resume' | 'token.revoke' | 'token.rotate';
+
+/** Changes what a token may do. One statement: the row, and the line in the audit log that says so, without secrets. */
+export async function updateToken(what: {
+  ctx: AccountsContext;
+  orgId: OrgId;
+  tokenId: TokenId;
+  action: TokenAction;
+  changes: TokenChanges | SecretChanges;
+  ifMatch: string | null;
+}): Promise<UpdatedToken> {
+  const { ctx, tokenId, action } = what;
+  const { db } = ctx;
+  const rows = await db.query<{ old: Token; new: Token | null }>(
+    `
+    with t as (
+      select * from tokens where token_id = $1 and org_id = $2 for update
+    ), seen as (
+      select token_id, digest, ${TOKEN_VIEW} as view, to_jsonb(t) - '${QUIET}'::text[] as facts from t
+    ), changed as (
+      update tokens k set
+        (name, project, agent, status, expires_at, quota_total, quota_daily, quota_weekly, quota_monthly, requests_per_minute,
+         tokens_per_minute, concurrency, critical, models, ips, digest, last_four, grace_digest, grace_ends_at) = (
+          select r.name, r.project, r.agent, r.status, r.expires_at, r.quota_total, r.quota_daily, r.quota_weekly, r.quota_monthly,
+            r.requests_per_minute, r.tokens_per_minute, r.concurrency, r.critical, r.models, r.ips, r.digest, r.last_four,
+            case when r.grace_ends_at is null then null when r.digest <> k.digest then k.digest else r.grace_digest end, r.grace_ends_at
+          from jsonb_populate_record(k, $3::text::jsonb) r)
+      from seen where k.token_id = seen.token_id and (seen.view->>'status' <> 'revoked' or $4 = 'token.revoke')
+        and ($5::text is null or seen.view->>'etag' = $5::text)
+      returning k.*
+    ), after as (
+      select token_id, org_id, digest, ${TOKEN_VIEW} as view, to_jsonb(t) - '${QUIET}'::text[] as facts from changed t
+    ), audited as (
+      insert into audit_log (org_id, actor, action, subject, details)
+      select after.org_id, $6, $4, after.token_id, jsonb_build_object(
+        'before', (select jsonb_object_agg(key, value) from jsonb_each(seen.facts) where after.facts->key is distinct from value),
+        'after', (select jsonb_object_agg(key, value) from jsonb_each(after.facts) where seen.facts->key is distinct from value))
+      from after join seen using (token_id) where after.facts is distinct from seen.facts or after.digest <> seen.digest
+    )
+    select seen.view as old, after.view as new from seen left join after using (token_id)`,
+    [tokenId, what.orgId, JSON.stringify(what.changes), action, what.ifMatch, nameOf(ctx.actor)],
+    { idempotent: what.ifMatch === null && action !== 'token.rotate' },
+  );
+  const row = rows[0];
+  if (!row) return { kind: 'unknown_token' };
+  if (row.new) return { kind: 'updated', token: row.new, effect: await ctx.project.token(tokenId) };
+  return row.old.status === 'revoked' && action !== 'token.revoke' ? { kind: 'revoked' } : { kind: 'changed', token: row.old };
+}

@@ -1,0 +1,89 @@
+import type { AccountsContext } from '../accounts/context.js';
+import type { AmountOut, MicroCredits } from '../domain/credits.js';
+import { amountOut } from '../domain/credits.js';
+import type { OrgId } from '../domain/ids.js';
+import type { CreditSettings } from '../domain/settings.js';
+import type { PriceBook } from '../pricing/book.js';
+import type { Log } from '../telemetry/log.js';
+
+/** Everything the management API is wired to. It owns no state of its own. */
+export interface ApiDeps {
+  readonly db: AccountsContext['db'];
+  readonly project: AccountsContext['project'];
+  readonly clock: AccountsContext['clock'];
+  readonly pepper: string;
+  readonly operatorKey: string;
+  readonly credits: CreditSettings;
+  readonly ledger: LedgerPort;
+  readonly prices: () => PriceBook;
+  readonly log: Log;
+}
+
+/** What the ledger does for the API, and how the API asks for it. */
+export interface LedgerPort {
+  grant(command: GrantCommand): Promise<Granted | { readonly kind: 'unknown_org' }>;
+  wallet(orgId: OrgId): Promise<Wallet | undefined>;
+  reconcile(): Promise<Reconciliation>;
+}
+
+export const GRANT_KINDS = ['manual', 'goodwill', 'trial'] as const;
+export type GrantKind = (typeof GRANT_KINDS)[number];
+
+export interface GrantCommand {
+  readonly orgId: OrgId;
+  readonly amount: MicroCredits;
+  readonly kind: GrantKind;
+  readonly reason: string;
+  readonly expiresAt: Date | null;
+  /** Repeating it grants nothing twice. */
+  readonly key: string;
+  /** For the audit log. */
+  readonly actor: string;
+}
+
+export interface Granted {
+  readonly kind: 'granted';
+  readonly grantId: string;
+  readonly available: MicroCredits;
+  /** False: booked, but the hot store has not heard of it yet. */
+  readonly inForce: boolean;
+  readonly repeated: boolean;
+}
+
+/** A wallet as the books and, when it answers, the hot store know it. Micro-credits throughout. */
+export interface Wallet {
+  /** Live grants plus debt, as booked. */
+  readonly booked: number;
+  /** Zero or less. */
+  readonly debt: number;
+  readonly overdraft: number;
+  readonly monthSpent: number;
+  readonly monthLimit: number | null;
+  readonly monthEndsAt: Date | null;
+  /** Raised by every change; a reader drops what is older than what it has. */
+  readonly version: number;
+  /** null: the hot store does not answer. */
+  readonly hot: { readonly held: number; readonly pending: number } | null;
+  readonly grants: readonly WalletGrant[];
+}
+
+export interface WalletGrant {
+  readonly id: string;
+  readonly kind: string;
+  readonly category: string;
+  readonly priority: number;
+  readonly amount: number;
+  readonly remaining: number;
+  readonly expiresAt: Date | null;
+  readonly createdAt: Date;
+  readonly reason: string | null;
+}
+
+export interface Reconciliation {
+  readonly clean: boolean;
+  readonly checked: Readonly<Record<string, number>>;
+  readonly findings: readonly unknown[];
+}
+
+/** An amount as this installation shows it. */
+export const shown = (deps: Pick<ApiDeps, 'credits'>, micro: number): AmountOut => amountOut(micro, deps.credits.value);

@@ -1,0 +1,235 @@
+import { z } from '@hono/zod-openapi';
+import type { AccountsContext } from '../accounts/context.js';
+import { createOrg } from '../accounts/createOrg.js';
+import { listOrgs } from '../accounts/listOrgs.js';
+import type { Org, OrgChanges } from '../accounts/org.js';
+import { readOrg } from '../accounts/readOrg.js';
+import { updateOrg } from '../accounts/updateOrg.js';
+import { isOrgId } from '../domain/ids.js';
+import { isOverride } from '../pricing/multiplier.js';
+import { contextFor } from './context.js';
+import { createCursors } from './cursor.js';
+import { type ApiDeps, shown } from './deps.js';
+import { badCursor, changedMeanwhile, idempotencyMismatch, invalid, notFound, notInForce, type Problem } from './problem.js';
+import { type Answer, answer, type Call, idParam, type Route, route } from './route.js';
+import { AmountIn, AmountOutSchema, CursorQuery, LimitQuery, pageSchema, TimeOut, text, timeOut } from './schemas.js';
+
+const OrgSchema = z
+  .strictObject({
+    id: z.string(),
+    name: z.string(),
+    kind: z.enum(['personal', 'team']),
+    status: z.enum(['active', 'suspended']),
+    overdraft: AmountOutSchema,
+    limit: z
+      .strictObject({
+        amount: AmountOutSchema,
+        action: z.enum(['block_all', 'pause_noncritical']),
+        critical_ceiling: AmountOutSchema.nullable(),
+      })
+      .nullable(),
+    group: z.string(),
+    prices: z.record(z.string(), z.unknown()).nullable(),
+    time_zone: z.string(),
+    created_at: TimeOut,
+    updated_at: TimeOut,
+  })
+  .openapi('Organization');
+
+const OrgParams = z.object({ org: idParam(isOrgId, 'org_07Ab12Cd34Ef56Gh') });
+
+const LimitIn = z
+  .union([
+    AmountIn,
+    z.strictObject({
+      amount: AmountIn,
+      action: z.enum(['block_all', 'pause_noncritical']).optional(),
+      critical_ceiling: AmountIn.nullable().optional(),
+    }),
+  ])
+  .nullable();
+
+const OrgPatch = z.strictObject({
+  name: text(200).optional(),
+  status: z.enum(['active', 'suspended']).optional(),
+  overdraft: AmountIn.optional(),
+  limit: LimitIn.optional(),
+  group: text(100).optional(),
+  prices: z.record(z.string().min(1).max(256), z.unknown()).nullable().optional(),
+  time_zone: z.string().refine(isTimeZone, 'Name a time zone such as "Europe/Berlin" or "UTC".').optional(),
+});
+
+export function orgRoutes(deps: ApiDeps): readonly Route[] {
+  return [createRoute(deps), listRoute(deps), readRoute(deps), updateRoute(deps), ownRoute(deps)];
+}
+
+const createRoute = (deps: ApiDeps): Route =>
+  route({
+    method: 'post',
+    path: '/api/v1/admin/orgs',
+    permission: 'operator',
+    summary: 'Make an organization; it starts with 0 credits',
+    tag: 'organizations',
+    body: z.strictObject({ name: text(200) }),
+    keyed: true,
+    answers: { 201: { description: 'The organization', schema: OrgSchema } },
+    handle: async ({ body, actor, idempotencyKey }) => {
+      const key = idempotencyKey === null ? undefined : { scope: 'orgs', key: idempotencyKey, request: body };
+      const made = await createOrg({ ctx: contextFor(deps, actor), input: body, key });
+      if (made.kind === 'idempotency_mismatch') return idempotencyMismatch();
+      if (made.effect === 'unavailable') return notInForce(`The organization ${made.org.org_id}`);
+      return answer(201, orgOut(deps, made.org), { etag: `"${made.org.etag}"`, location: `/api/v1/admin/orgs/${made.org.org_id}` });
+    },
+  });
+
+function listRoute(deps: ApiDeps): Route {
+  const cursors = createCursors(deps.pepper);
+  return route({
+    method: 'get',
+    path: '/api/v1/admin/orgs',
+    permission: 'operator',
+    summary: 'All organizations, newest first',
+    tag: 'organizations',
+    query: z.strictObject({ limit: LimitQuery, cursor: CursorQuery, status: z.enum(['active', 'suspended']).optional() }),
+    answers: { 200: { description: 'A page', schema: pageSchema(OrgSchema) } },
+    handle: async ({ query, actor }) => {
+      const filters = ['orgs', query.status ?? null];
+      const place = query.cursor === undefined ? [] : cursors.read(query.cursor, filters);
+      if (typeof place === 'string') return badCursor(place);
+      const [createdAt, orgId] = place;
+      const after = createdAt && orgId ? { createdAt, orgId } : null;
+      const page = await listOrgs({ ctx: contextFor(deps, actor), status: query.status ?? null, after, limit: query.limit });
+      const last = page.rows.at(-1);
+      return answer(200, {
+        data: page.rows.map((org) => orgOut(deps, org)),
+        has_more: page.hasMore,
+        next_cursor: page.hasMore && last ? cursors.make([last.created_at, last.org_id], filters) : null,
+      });
+    },
+  });
+}
+
+const readRoute = (deps: ApiDeps): Route =>
+  route({
+    method: 'get',
+    path: '/api/v1/admin/orgs/{org}',
+    permission: 'operator',
+    summary: 'One organization',
+    tag: 'organizations',
+    params: OrgParams,
+    answers: { 200: { description: 'The organization', schema: OrgSchema } },
+    handle: (call) => showOrg(deps, call),
+  });
+
+/** The same for whoever belongs to it. */
+const ownRoute = (deps: ApiDeps): Route =>
+  route({
+    method: 'get',
+    path: '/api/v1/orgs/{org}',
+    permission: 'org.read',
+    summary: 'The organization itself',
+    tag: 'organizations',
+    params: OrgParams,
+    answers: { 200: { description: 'The organization', schema: OrgSchema } },
+    handle: (call) => showOrg(deps, call),
+  });
+
+async function showOrg(deps: ApiDeps, call: Call<z.output<typeof OrgParams>, unknown, unknown>): Promise<Answer | Problem> {
+  const org = await readOrg({ ctx: contextFor(deps, call.actor), orgId: call.params.org });
+  return org ? answer(200, orgOut(deps, org), { etag: `"${org.etag}"` }) : noSuchOrg();
+}
+
+const updateRoute = (deps: ApiDeps): Route =>
+  route({
+    method: 'patch',
+    path: '/api/v1/admin/orgs/{org}',
+    permission: 'operator',
+    summary: 'Change what an organization may do; in force for the very next request',
+    tag: 'organizations',
+    params: OrgParams,
+    body: OrgPatch,
+    conditional: true,
+    answers: { 200: { description: 'The organization as it is now', schema: OrgSchema } },
+    handle: async ({ params, body, actor, ifMatch }) => {
+      const problem = pricingProblem(deps, body);
+      if (problem) return problem;
+      const ctx: AccountsContext = contextFor(deps, actor);
+      const updated = await updateOrg({ ctx, orgId: params.org, changes: changesOf(body), ifMatch });
+      switch (updated.kind) {
+        case 'unknown_org':
+          return noSuchOrg();
+        case 'changed':
+          return changedMeanwhile(orgOut(deps, updated.org), `"${updated.org.etag}"`);
+        case 'updated':
+          if (updated.effect === 'unavailable') return notInForce('The change');
+          return answer(200, orgOut(deps, updated.org), { etag: `"${updated.org.etag}"` });
+      }
+    },
+  });
+
+function changesOf(body: z.output<typeof OrgPatch>): OrgChanges {
+  const { limit, group, ...plain } = body;
+  const named = typeof limit === 'object' && limit !== null ? limit : { amount: limit ?? null };
+  return {
+    ...(Object.fromEntries(Object.entries(plain).filter(([, value]) => value !== undefined)) as OrgChanges),
+    ...(group === undefined ? {} : { price_group: group }),
+    ...(limit === undefined ? {} : { monthly_limit: named.amount }),
+    ...('action' in named && named.action ? { limit_action: named.action } : {}),
+    ...('critical_ceiling' in named && named.critical_ceiling !== undefined ? { critical_ceiling: named.critical_ceiling } : {}),
+  };
+}
+
+/** A group or price that nobody can read would refuse every model of this organization. */
+function pricingProblem(deps: ApiDeps, { group, prices }: z.output<typeof OrgPatch>): Problem | undefined {
+  const errors = [
+    ...(group !== undefined && !deps.prices().group(group)
+      ? [{ pointer: '/group', code: 'unknown_group', message: 'The configuration defines no group of this name.' }]
+      : []),
+    ...Object.entries(prices ?? {}).flatMap(([pattern, value]) =>
+      isOverride(value)
+        ? []
+        : [
+            {
+              pointer: `/prices/${pattern.slice(0, 100)}`,
+              code: 'not_a_price',
+              message: 'Write a multiplier such as "0.8", or a price rule.',
+            },
+          ],
+    ),
+  ];
+  return errors.length > 0 ? invalid(errors) : undefined;
+}
+
+export const noSuchOrg = (): Problem => notFound('There is no organization with this id.');
+
+function orgOut(deps: ApiDeps, org: Org): z.input<typeof OrgSchema> {
+  return {
+    id: org.org_id,
+    name: org.name,
+    kind: org.kind,
+    status: org.status,
+    overdraft: shown(deps, org.overdraft),
+    limit:
+      org.monthly_limit === null
+        ? null
+        : {
+            amount: shown(deps, org.monthly_limit),
+            action: org.limit_action,
+            critical_ceiling: org.critical_ceiling === null ? null : shown(deps, org.critical_ceiling),
+          },
+    group: org.price_group,
+    prices: org.prices,
+    time_zone: org.time_zone,
+    created_at: timeOut(org.created_at),
+    updated_at: timeOut(org.updated_at),
+  };
+}
+
+function isTimeZone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name });
+    return /^[A-Za-z_+\-/0-9]{1,64}$/.test(name) && !/^[+-]/.test(name);
+  } catch {
+    return false;
+  }
+}

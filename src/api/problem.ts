@@ -1,0 +1,132 @@
+/** RFC 9457: the one shape in which anything under /api says no. */
+export interface Problem {
+  readonly kind: 'problem';
+  readonly status: number;
+  readonly code: string;
+  readonly title: string;
+  readonly detail: string;
+  readonly errors?: readonly FieldError[];
+  /** Further members of the body, named in the schema. */
+  readonly more?: Readonly<Record<string, unknown>>;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** `pointer`: a JSON pointer into the body, or `?name` for a query parameter, or a header's name. */
+export interface FieldError {
+  readonly pointer: string;
+  readonly code: string;
+  readonly message: string;
+}
+
+export function problemResponse(problem: Problem, requestId: string): Response {
+  const { status, code, title, detail, errors, more, headers } = problem;
+  const type = `urn:farebox:problem:${code}`;
+  const body = JSON.stringify({ type, title, status, detail, code, request_id: requestId, ...(errors ? { errors } : {}), ...more });
+  return new Response(body, { status, headers: { 'content-type': 'application/problem+json', ...headers } });
+}
+
+const problem = (status: number, code: string, title: string, detail: string): Problem => ({
+  kind: 'problem',
+  status,
+  code,
+  title,
+  detail,
+});
+
+export const malformed = (detail: string, code = 'malformed_body'): Problem => problem(400, code, 'The body cannot be read', detail);
+
+export const invalid = (errors: readonly FieldError[]): Problem => ({
+  ...problem(
+    400,
+    'validation_failed',
+    'Some of what was sent is not valid',
+    errors.map(({ pointer, message }) => `${pointer || 'body'}: ${message}`).join(' '),
+  ),
+  errors,
+});
+
+export const badCursor = (code: 'cursor_invalid' | 'cursor_mismatch'): Problem => ({
+  ...problem(
+    400,
+    code,
+    'The cursor does not fit',
+    code === 'cursor_invalid'
+      ? 'This cursor was not made here. Use next_cursor of the page before, as it is.'
+      : 'This cursor belongs to other filters. Keep the filters while paging, or start again without a cursor.',
+  ),
+});
+
+export const unauthorized = (detail: string): Problem => ({
+  ...problem(401, 'unauthorized', 'Who is asking?', detail),
+  headers: { 'www-authenticate': 'Bearer realm="farebox"' },
+});
+
+export const wrongCredential = (detail: string): Problem => problem(403, 'wrong_credential', 'This credential cannot do that', detail);
+
+export const forbidden = (permission: string): Problem => ({
+  ...problem(403, 'forbidden', 'Not allowed', `This needs the permission ${permission}.`),
+  more: { required_permission: permission },
+});
+
+export const notFound = (what: string): Problem => problem(404, 'not_found', 'Not found', `${what} Check the id and who it belongs to.`);
+
+export const unknownPath = (): Problem =>
+  problem(404, 'unknown_path', 'Not found', 'There is nothing at this path. GET /api/v1/openapi.json lists what there is.');
+
+export const wrongMethod = (method: string, allowed: readonly string[]): Problem => ({
+  ...problem(405, 'method_not_allowed', 'Method not allowed', `${method.slice(0, 20)} is not possible here. Use ${allowed.join(', ')}.`),
+  headers: { allow: allowed.join(', ') },
+});
+
+export const conflict = (code: string, detail: string): Problem => problem(409, code, 'Not possible as things stand', detail);
+
+export const changedMeanwhile = (current: unknown, etag: string): Problem => ({
+  ...problem(412, 'changed_meanwhile', 'Changed meanwhile', 'Somebody changed this after you read it. `current` is how it looks now.'),
+  more: { current },
+  headers: { etag },
+});
+
+export const tooLarge = (bytesMax: number): Problem => ({
+  ...problem(413, 'body_too_large', 'The body is too large', `A body may have up to ${bytesMax} bytes.`),
+  headers: { connection: 'close' },
+});
+
+export const wrongType = (found: string | undefined): Problem =>
+  problem(
+    415,
+    'unsupported_media_type',
+    'Only JSON is read here',
+    `${found ? `Found "${found.slice(0, 80)}".` : 'No content type was sent.'} Send 'content-type: application/json', not compressed.`,
+  );
+
+export const idempotencyMismatch = (): Problem =>
+  problem(
+    422,
+    'idempotency_mismatch',
+    'The key was used for something else',
+    'This Idempotency-Key was already used with another body. Repeat that body, or use a new key.',
+  );
+
+export const internal = (): Problem =>
+  problem(500, 'internal_error', 'Something went wrong here', 'It has been logged under this request id. Trying again may help.');
+
+export const databaseAway = (): Problem => ({
+  ...problem(
+    503,
+    'database_unavailable',
+    'The books are not reachable',
+    'The database does not answer right now. Requests on /v1 go on. Try again.',
+  ),
+  headers: { 'retry-after': '2' },
+});
+
+/** The change is written, but not in force: saying 200 would promise what the gateway does not do yet. */
+export const notInForce = (what: string): Problem => ({
+  ...problem(
+    503,
+    'not_in_force_yet',
+    'Saved, but not in force yet',
+    `${what} is saved; the credit store does not answer right now and takes it over as soon as it does. Repeating the request is safe.`,
+  ),
+  headers: { 'retry-after': '2' },
+});

@@ -1,0 +1,132 @@
+import { z } from '@hono/zod-openapi';
+import type { Actor, Permission } from '../accounts/actor.js';
+import { fieldErrors, inBody, inQuery } from './fieldErrors.js';
+import { type FieldError, invalid, notFound, type Problem } from './problem.js';
+
+export type Method = 'get' | 'post' | 'patch' | 'delete' | 'put';
+
+/** One route as a row of the table: what it takes, what it answers, and who may use it. There is no default for the last. */
+export interface RouteSpec<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType> {
+  readonly method: Method;
+  /** `/api/v1/orgs/{org}/tokens`; `{org}` is the organization the permission is asked for. */
+  readonly path: string;
+  readonly permission: Permission | 'public';
+  readonly summary: string;
+  readonly tag: string;
+  readonly params?: P;
+  readonly query?: Q;
+  readonly body?: B;
+  /** Takes `Idempotency-Key`. */
+  readonly keyed?: boolean;
+  /** Takes `If-Match` and answers `ETag`. */
+  readonly conditional?: boolean;
+  readonly answers: Readonly<Record<number, { readonly description: string; readonly schema: z.ZodType }>>;
+  handle(call: Call<z.output<P>, z.output<Q>, z.output<B>>): Promise<Answer | Problem> | Answer | Problem;
+}
+
+export interface Call<P, Q, B> {
+  readonly params: P;
+  readonly query: Q;
+  readonly body: B;
+  readonly actor: Actor;
+  readonly requestId: string;
+  readonly idempotencyKey: string | null;
+  readonly ifMatch: string | null;
+}
+
+export interface Answer {
+  readonly kind: 'answer';
+  readonly status: number;
+  readonly body: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export const answer = (status: number, body: unknown, headers?: Readonly<Record<string, string>>): Answer => ({
+  kind: 'answer',
+  status,
+  body,
+  ...(headers ? { headers } : {}),
+});
+
+/** What came in, before anybody has looked at it. */
+export interface RawCall {
+  readonly params: Readonly<Record<string, string>>;
+  readonly query: ReadonlyMap<string, readonly string[]>;
+  readonly body: unknown;
+  readonly headers: { readonly idempotencyKey: string | undefined; readonly ifMatch: string | undefined };
+  readonly actor: Actor;
+  readonly requestId: string;
+}
+
+type AnySpec = Omit<RouteSpec<z.ZodType, z.ZodType, z.ZodType>, 'handle'>;
+
+/** A route whose types are sealed inside: it validates what it is given, all of it at once, and answers. */
+export interface Route extends AnySpec {
+  respond(raw: RawCall): Promise<Answer | Problem>;
+}
+
+const Nothing = z.strictObject({});
+
+export function route<P extends z.ZodType = typeof Nothing, Q extends z.ZodType = typeof Nothing, B extends z.ZodType = typeof Nothing>(
+  spec: RouteSpec<P, Q, B>,
+): Route {
+  const { handle, ...rest } = spec;
+  const query = spec.query ?? Nothing;
+  const body = spec.body ?? Nothing;
+  const respond = async (raw: RawCall): Promise<Answer | Problem> => {
+    const params = (spec.params ?? z.unknown()).safeParse(raw.params);
+    if (!params.success) return notFound('There is nothing with this id.');
+    const asked = query.safeParse(plainQuery(raw.query));
+    const sent = body.safeParse(raw.body);
+    const headers = headersOf(spec, raw);
+    const errors = [
+      ...(asked.success ? [] : fieldErrors(asked.error, inQuery)),
+      ...(sent.success ? [] : fieldErrors(sent.error, inBody)),
+      ...headers.errors,
+    ];
+    if (!asked.success || !sent.success || errors.length > 0) return invalid(errors);
+    const { actor, requestId } = raw;
+    const { idempotencyKey, ifMatch } = headers;
+    return handle({
+      params: params.data as z.output<P>,
+      query: asked.data as z.output<Q>,
+      body: sent.data as z.output<B>,
+      actor,
+      requestId,
+      idempotencyKey,
+      ifMatch,
+    });
+  };
+  return { ...rest, respond };
+}
+
+/** A parameter given once is a text, several times a list; `__proto__` stays an own key, so that it is refused by name. */
+function plainQuery(query: ReadonlyMap<string, readonly string[]>): Record<string, unknown> {
+  const entries = [...query].map(([name, values]) => [
+    name === '__proto__' ? '__proto__ ' : name,
+    values.length === 1 ? values[0] : values,
+  ]);
+  return Object.fromEntries(entries) as Record<string, unknown>;
+}
+
+/** Printable ASCII, because header values beyond it mean different things to different proxies. */
+const KEY = /^[\x21-\x7e]{1,255}$/;
+const ETAG = /^(?:W\/)?"([\w-]{1,100})"$/;
+
+function headersOf(spec: Pick<AnySpec, 'keyed' | 'conditional'>, raw: RawCall) {
+  const errors: FieldError[] = [];
+  const key = spec.keyed ? raw.headers.idempotencyKey : undefined;
+  if (key !== undefined && !KEY.test(key))
+    errors.push({ pointer: 'Idempotency-Key', code: 'wrong_form', message: 'Use 1 to 255 printable ASCII characters without spaces.' });
+  const match = spec.conditional ? raw.headers.ifMatch : undefined;
+  const tag = match === undefined || match === '*' ? null : (ETAG.exec(match)?.[1] ?? undefined);
+  if (tag === undefined) errors.push({ pointer: 'If-Match', code: 'wrong_form', message: 'Send the ETag as it was answered, in quotes.' });
+  return { errors, idempotencyKey: key ?? null, ifMatch: tag ?? null };
+}
+
+/** An id in a path is a text that has the form of one; everything else is simply not there. */
+export const idParam = <Id extends string>(is: (text: string) => text is Id, example: string) =>
+  z
+    .string()
+    .refine((value): value is Id => is(value))
+    .openapi({ type: 'string', example });

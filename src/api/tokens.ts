@@ -1,0 +1,128 @@
+import { z } from '@hono/zod-openapi';
+import { createToken } from '../accounts/createToken.js';
+import { listTokens } from '../accounts/listTokens.js';
+import { readOrg } from '../accounts/readOrg.js';
+import { readToken } from '../accounts/readToken.js';
+import { type UpdatedToken, updateToken } from '../accounts/updateToken.js';
+import { isOrgId } from '../domain/ids.js';
+import { contextFor } from './context.js';
+import { createCursors } from './cursor.js';
+import type { ApiDeps } from './deps.js';
+import { noSuchOrg } from './orgs.js';
+import { badCursor, changedMeanwhile, conflict, idempotencyMismatch, invalid, notFound, notInForce, type Problem } from './problem.js';
+import { type Answer, answer, idParam, type Route, route } from './route.js';
+import { CursorQuery, LimitQuery, pageSchema } from './schemas.js';
+import { changesOf, TokenCreate, TokenParams, TokenPatch, TokenSchema, TokenWithSecretSchema, tokenOut } from './tokenShape.js';
+
+const OrgParams = z.object({ org: idParam(isOrgId, 'org_07Ab12Cd34Ef56Gh') });
+
+export const tokenRoutes = (deps: ApiDeps): readonly Route[] => [createRoute(deps), listRoute(deps), readRoute(deps), updateRoute(deps)];
+
+const createRoute = (deps: ApiDeps): Route =>
+  route({
+    method: 'post',
+    path: '/api/v1/orgs/{org}/tokens',
+    permission: 'tokens.manage',
+    summary: 'Make a token; its secret is shown in this answer and never again',
+    tag: 'tokens',
+    params: OrgParams,
+    body: TokenCreate,
+    keyed: true,
+    answers: { 201: { description: 'The token and its secret', schema: TokenWithSecretSchema } },
+    handle: async ({ params, body, actor, idempotencyKey }) => {
+      if (body.expires_at && Date.parse(body.expires_at) <= deps.clock.nowMs())
+        return invalid([{ pointer: '/expires_at', code: 'in_the_past', message: 'This time has passed already.' }]);
+      const key = idempotencyKey === null ? undefined : { scope: `tokens:${params.org}`, key: idempotencyKey, request: body };
+      const input = { ...changesOf(body), name: body.name };
+      const made = await createToken({ ctx: contextFor(deps, actor), orgId: params.org, input, key });
+      if (made.kind === 'unknown_org') return noSuchOrg();
+      if (made.kind === 'idempotency_mismatch') return idempotencyMismatch();
+      if (made.effect === 'unavailable') return notInForce(`The token ${made.token.token_id}`);
+      const { token, secret } = made;
+      const { id, ...rest } = tokenOut(deps, token);
+      return answer(201, { id, secret, ...rest }, { etag: `"${token.etag}"`, location: `/api/v1/orgs/${params.org}/tokens/${id}` });
+    },
+  });
+
+function listRoute(deps: ApiDeps): Route {
+  const cursors = createCursors(deps.pepper);
+  return route({
+    method: 'get',
+    path: '/api/v1/orgs/{org}/tokens',
+    permission: 'tokens.read',
+    summary: 'All tokens of an organization, newest first',
+    tag: 'tokens',
+    params: OrgParams,
+    query: z.strictObject({ limit: LimitQuery, cursor: CursorQuery, status: z.enum(['active', 'paused', 'revoked']).optional() }),
+    answers: { 200: { description: 'A page', schema: pageSchema(TokenSchema) } },
+    handle: async ({ params, query, actor }) => {
+      const filters = ['tokens', params.org, query.status ?? null];
+      const place = query.cursor === undefined ? [] : cursors.read(query.cursor, filters);
+      if (typeof place === 'string') return badCursor(place);
+      const [createdAt, tokenId] = place;
+      const after = createdAt && tokenId ? { createdAt, tokenId } : null;
+      const ctx = contextFor(deps, actor);
+      const page = await listTokens({ ctx, orgId: params.org, status: query.status ?? null, after, limit: query.limit });
+      if (page.rows.length === 0 && !(await readOrg({ ctx, orgId: params.org }))) return noSuchOrg();
+      const last = page.rows.at(-1);
+      return answer(200, {
+        data: page.rows.map((token) => tokenOut(deps, token)),
+        has_more: page.hasMore,
+        next_cursor: page.hasMore && last ? cursors.make([last.created_at, last.token_id], filters) : null,
+      });
+    },
+  });
+}
+
+const readRoute = (deps: ApiDeps): Route =>
+  route({
+    method: 'get',
+    path: '/api/v1/orgs/{org}/tokens/{token}',
+    permission: 'tokens.read',
+    summary: 'One token',
+    tag: 'tokens',
+    params: TokenParams,
+    answers: { 200: { description: 'The token', schema: TokenSchema } },
+    handle: async ({ params, actor }) => {
+      const token = await readToken({ ctx: contextFor(deps, actor), orgId: params.org, tokenId: params.token });
+      return token ? answer(200, tokenOut(deps, token), { etag: `"${token.etag}"` }) : noSuchToken();
+    },
+  });
+
+const updateRoute = (deps: ApiDeps): Route =>
+  route({
+    method: 'patch',
+    path: '/api/v1/orgs/{org}/tokens/{token}',
+    permission: 'tokens.manage',
+    summary: 'Change what a token may do; in force for the very next request',
+    tag: 'tokens',
+    params: TokenParams,
+    body: TokenPatch,
+    conditional: true,
+    answers: { 200: { description: 'The token as it is now', schema: TokenSchema } },
+    handle: async ({ params, body, actor, ifMatch }) => {
+      const changes = changesOf(body);
+      const ctx = contextFor(deps, actor);
+      return tokenAnswer(
+        deps,
+        await updateToken({ ctx, orgId: params.org, tokenId: params.token, action: 'token.update', changes, ifMatch }),
+      );
+    },
+  });
+
+/** What became of a change of a token, as an answer. */
+export function tokenAnswer(deps: ApiDeps, updated: UpdatedToken, more: Readonly<Record<string, unknown>> = {}): Answer | Problem {
+  switch (updated.kind) {
+    case 'unknown_token':
+      return noSuchToken();
+    case 'revoked':
+      return conflict('token_revoked', 'This token is revoked, and stays so. Make a new one.');
+    case 'changed':
+      return changedMeanwhile(tokenOut(deps, updated.token), `"${updated.token.etag}"`);
+    case 'updated':
+      if (updated.effect === 'unavailable') return notInForce('The change');
+      return answer(200, { ...tokenOut(deps, updated.token), ...more }, { etag: `"${updated.token.etag}"` });
+  }
+}
+
+const noSuchToken = (): Problem => notFound('There is no token with this id.');
