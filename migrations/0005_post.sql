@@ -52,25 +52,26 @@ create function burn_charges(p_burns org_burn[], p_now timestamptz) returns void
 $$;
 
 -- Moves the monthly counter to the month of now (or of the latest row, should a gateway's clock run ahead) and adds to it.
-create function count_month(p_orgs text[], p_deltas usage_delta[], p_now timestamptz) returns void language sql as $$
+create function count_month(p_deltas usage_delta[], p_now timestamptz) returns void language sql as $$
   with days as (
     select d.org_id, d.day, sum(d.cost)::bigint as cost from unnest(p_deltas) d group by d.org_id, d.day
+  ), placed as (
+    select d.org_id, d.day, d.cost, o.time_zone, greatest(b.month, date_trunc('month', p_now at time zone o.time_zone)::date,
+      date_trunc('month', max(d.day) over (partition by d.org_id))::date) as month
+    from days d join org_balances b on b.org_id = d.org_id join organizations o on o.org_id = d.org_id
   ), months as (
-    select b.org_id, o.time_zone, greatest(b.month, date_trunc('month', p_now at time zone o.time_zone)::date,
-      date_trunc('month', (select max(day) from days d where d.org_id = b.org_id))::date) as month
-    from org_balances b join organizations o on o.org_id = b.org_id
-    where b.org_id in (select org_id from days) and b.org_id = any (p_orgs)
+    select org_id, time_zone, month, sum(case when date_trunc('month', day) = month then cost else 0 end)::bigint as cost
+    from placed group by org_id, time_zone, month
   )
   update org_balances b set version = b.version + 1, month = m.month,
     month_ends_at = (m.month + interval '1 month') at time zone m.time_zone,
-    month_spent = case when b.month = m.month then b.month_spent else 0 end
-      + coalesce((select sum(d.cost) from days d where d.org_id = b.org_id and date_trunc('month', d.day) = m.month), 0)
+    month_spent = m.cost + case when b.month = m.month then b.month_spent else 0 end
   from months m where b.org_id = m.org_id
 $$;
 
 -- 0 would mean "never ends", so a window nobody has used yet ended in the first millisecond there was.
 create function ends_ms(at timestamptz) returns bigint language sql immutable as $$
-  select greatest(1, (extract(epoch from at) * 1000)::bigint)
+  select case when at is not null then greatest(1, (extract(epoch from at) * 1000)::bigint) end
 $$;
 create function token_use_json(u token_use) returns json language sql immutable as $$
   select json_build_object('token_id', u.token_id, 'total', u.total, 'daily', u.daily, 'daily_ends_ms', ends_ms(u.daily_ends_at),
@@ -113,7 +114,7 @@ begin
   end if;
   perform count_usage(v_deltas, p_now);
   perform burn_charges(v_burns, p_now);
-  perform count_month(v_orgs, v_deltas, p_now);
+  perform count_month(v_deltas, p_now);
   return query
     select b.org_id, b.avail, b.version, b.month_spent, b.month_ends_at, u.tokens, null::json
     from org_balances b left join (

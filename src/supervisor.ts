@@ -8,70 +8,93 @@ export type Part = 'gateway' | 'office';
 
 /** Says which part of the product a child process is. */
 export const PART_VARIABLE = 'FAREBOX_PART';
+/** Which of the gateway processes it is. */
+export const SLOT_VARIABLE = 'FAREBOX_GATEWAY';
 
 export type ToPrimary = { readonly farebox: 'metrics?'; readonly id: number };
 export type FromPrimary = { readonly farebox: 'metrics'; readonly id: number; readonly contentType: string; readonly text: string };
 
 const RESTART_AFTER_MS = 500;
 const RESTART_MAX_MS = 10_000;
+const CALM_MS = 60_000;
 
 /**
  * The parent of a server on Redis and Postgres: one gateway process per core, and one process for everything that reaches
  * the database. It restarts what dies, hands signals on, and adds up the metrics; it serves nothing itself.
  */
 export function supervise(settings: Settings, log: Log): Promise<number> {
-  const parts = new Map<number, Part>();
+  const seats = new Map<number, Seat>();
   const metrics = createAggregate();
   let stopping = false;
+  let refused = false;
   let restartMs = RESTART_AFTER_MS;
-  const fork = (part: Part): void => {
-    const worker = cluster.fork({ [PART_VARIABLE]: part });
-    parts.set(worker.id, part);
+  const fork = (seat: Seat): void => {
+    const worker = cluster.fork({ [PART_VARIABLE]: seat.part, [SLOT_VARIABLE]: String(seat.slot) });
+    seats.set(worker.id, seat);
     worker.on('message', (message: ToPrimary) => answer(worker, message, metrics));
+  };
+  const restart = (seat: Seat): void => {
+    setTimeout(() => {
+      if (!stopping) fork(seat);
+    }, restartMs);
+    restartMs = Math.min(restartMs * 2, RESTART_MAX_MS);
+    setTimeout(() => {
+      restartMs = RESTART_AFTER_MS;
+    }, CALM_MS).unref();
+  };
+  /** Gateways first: the office stays until the last of them has settled, and books what they settle. */
+  const stop = (): void => {
+    stopping = true;
+    const gateways = [...seats.values()].some(({ part }) => part === 'gateway');
+    signalAll(seats, 'SIGTERM', ({ part }) => part === (gateways ? 'gateway' : 'office'));
   };
   return new Promise((resolve) => {
     cluster.on('exit', (worker, code, signal) => {
-      const part = parts.get(worker.id);
-      parts.delete(worker.id);
-      if (!stopping && code === REFUSED_TO_START) stopAll(parts, 'SIGTERM', () => true);
-      if (!part || stopping || code === REFUSED_TO_START) {
-        if (code === REFUSED_TO_START) stopping = true;
-        if (parts.size === 0) resolve(code === REFUSED_TO_START ? 1 : 0);
-        // The office stays until the last gateway has settled: it books what they settle.
-        else if (stopping && ![...parts.values()].includes('gateway')) stopAll(parts, 'SIGTERM', (one) => one === 'office');
-        return;
+      const seat = seats.get(worker.id);
+      seats.delete(worker.id);
+      refused ||= code === REFUSED_TO_START;
+      if (seats.size === 0 && (stopping || refused)) resolve(refused ? 1 : 0);
+      else if (refused && !stopping) stop();
+      else if (stopping) stopOfficeWhenAlone(seats);
+      else if (seat) {
+        log.error({ part: seat.part, code, signal, restart_ms: restartMs }, 'a process died; it is started again');
+        restart(seat);
       }
-      log.error({ part, code, signal, restart_ms: restartMs }, 'a process died; it is started again');
-      setTimeout(() => !stopping && fork(part), restartMs);
-      restartMs = Math.min(restartMs * 2, RESTART_MAX_MS);
-      setTimeout(() => {
-        restartMs = RESTART_AFTER_MS;
-      }, 60_000).unref();
     });
-    for (const part of partsFor(settings)) fork(part);
-    const stop = (signal: NodeJS.Signals) => (): void => {
-      stopping = true;
-      const gateways = [...parts.values()].includes('gateway');
-      stopAll(parts, signal, (part) => part === (gateways ? 'gateway' : 'office'));
-    };
-    process.on('SIGTERM', stop('SIGTERM'));
-    process.on('SIGINT', stop('SIGTERM'));
-    process.on('SIGHUP', () => stopAll(parts, 'SIGHUP', () => true));
+    process.on('SIGTERM', stop);
+    process.on('SIGINT', stop);
+    process.on('SIGHUP', () => signalAll(seats, 'SIGHUP', () => true));
+    for (const seat of seatsFor(settings)) fork(seat);
   });
+}
+
+interface Seat {
+  readonly part: Part;
+  /** A gateway keeps its number over restarts, because its journal folder bears it. */
+  readonly slot: number;
+}
+
+function stopOfficeWhenAlone(seats: ReadonlyMap<number, Seat>): void {
+  if ([...seats.values()].every(({ part }) => part === 'office')) signalAll(seats, 'SIGTERM', () => true);
 }
 
 /** A child that cannot start says so itself and exits with this; starting it again would only say it again. */
 export const REFUSED_TO_START = 78;
 
-function partsFor(settings: Settings): Part[] {
+function seatsFor(settings: Settings): Seat[] {
   const has = (role: Role): boolean => settings.roles.includes(role);
-  const gateways = has('gateway') ? settings.gatewayProcesses || availableParallelism() : 0;
-  const office: Part[] = has('api') || has('worker') ? ['office'] : [];
-  return [...office, ...Array<Part>(gateways).fill('gateway')];
+  const office: Seat[] = has('api') || has('worker') ? [{ part: 'office', slot: 0 }] : [];
+  return [...office, ...gatewaySlots(settings).map((slot) => ({ part: 'gateway' as const, slot }))];
 }
 
-function stopAll(parts: ReadonlyMap<number, Part>, signal: NodeJS.Signals, which: (part: Part) => boolean): void {
-  for (const [id, part] of parts) if (which(part)) cluster.workers?.[id]?.process.kill(signal);
+/** The numbers of the gateway processes of this configuration. */
+export function gatewaySlots(settings: Settings): number[] {
+  const count = settings.roles.includes('gateway') ? settings.gatewayProcesses || availableParallelism() : 0;
+  return Array.from({ length: count }, (_, slot) => slot);
+}
+
+function signalAll(seats: ReadonlyMap<number, Seat>, signal: NodeJS.Signals, which: (seat: Seat) => boolean): void {
+  for (const [id, seat] of seats) if (which(seat)) cluster.workers?.[id]?.process.kill(signal);
 }
 
 function answer(worker: Worker, message: ToPrimary, metrics: () => Promise<MetricsText>): void {

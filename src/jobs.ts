@@ -1,0 +1,120 @@
+import type { CreditStore } from './credits/store.js';
+import type { Database } from './db/client.js';
+import { createDrain } from './ledger/drain.js';
+import { createHeal } from './ledger/heal.js';
+import { expireGrants } from './ledger/post.js';
+import { repairProjections } from './ledger/project.js';
+import { createSweep } from './ledger/sweep.js';
+import type { Log } from './telemetry/log.js';
+import type { Metrics } from './telemetry/metrics.js';
+
+/** What runs by itself: heal, drain and sweep all the time, the rest by the clock. Any number of processes may run them. */
+export interface Jobs {
+  start(): void;
+  /** Books what is settled, then ends. */
+  stop(): Promise<void>;
+}
+
+export interface JobParts {
+  readonly db: Database;
+  readonly store: CreditStore;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly owner: string;
+}
+
+const REPAIR_EVERY_MS = 5_000;
+const EXPIRE_EVERY_MS = 60_000;
+const PARTITIONS_EVERY_MS = 6 * 3_600_000;
+const LAST_DRAIN_MS = 20_000;
+
+export function createJobs(parts: JobParts): Jobs {
+  const { db, store, metrics, log, owner } = parts;
+  const stopping = new AbortController();
+  const running: Promise<void>[] = [];
+  const drain = createDrain({
+    db,
+    store,
+    owner,
+    onLag: ({ seconds, waiting }) => {
+      metrics.drainLag.set(seconds);
+      metrics.drainWaiting.set(waiting);
+    },
+    onPosted: ({ charges }) => metrics.drained.inc(charges),
+    onPoison: (row) => {
+      metrics.poison.inc();
+      log.error({ ...row }, 'a charge could not be booked and was set aside in poison_rows');
+    },
+    onError: (error) => log.warn({ err: error }, 'the drain waits'),
+  });
+  const heal = createHeal({
+    db,
+    store,
+    owner,
+    onHealed: (done) => {
+      metrics.heals.inc();
+      log.info(done, 'the hot store was loaded from Postgres');
+    },
+    onError: (error) => log.warn({ err: error }, 'the hot store could not be loaded yet'),
+  });
+  const sweep = createSweep({
+    store,
+    onSwept: (requestId) => {
+      metrics.sweptHolds.inc();
+      log.warn({ request_id: requestId }, 'a request whose owner vanished was ended at its floor');
+    },
+    onError: (error) => log.warn({ err: error }, 'the sweep waits'),
+  });
+  const now = stopping.signal;
+  return {
+    start: () => {
+      running.push(heal.run(now), drain.run(now), sweep.run(now));
+      running.push(every(REPAIR_EVERY_MS, now, 'repairing projections', log, () => repairProjections(db, store)));
+      running.push(every(EXPIRE_EVERY_MS, now, 'expiring grants', log, () => expire(parts)));
+      running.push(every(PARTITIONS_EVERY_MS, now, 'making partitions', log, () => partitions(parts)));
+    },
+    stop: async () => {
+      stopping.abort();
+      await Promise.allSettled(running);
+      await lastDrain(drain);
+    },
+  };
+}
+
+/** What was settled while we stopped is booked before the memory that holds it goes. */
+async function lastDrain(drain: ReturnType<typeof createDrain>): Promise<void> {
+  const until = Date.now() + LAST_DRAIN_MS;
+  while (Date.now() < until) {
+    const step = await drain.step();
+    if (step.kind !== 'drained') return;
+  }
+}
+
+async function expire({ db, store }: JobParts): Promise<void> {
+  await expireGrants(db);
+  await repairProjections(db, store);
+}
+
+async function partitions({ db }: JobParts): Promise<void> {
+  await db.query('select ensure_usage_partitions()', [], { idempotent: true });
+}
+
+async function every(ms: number, stop: AbortSignal, what: string, log: Log, work: () => Promise<unknown>): Promise<void> {
+  while (!stop.aborted) {
+    await work().catch((error) => log.warn({ err: error }, `${what} did not work; it is tried again`));
+    await pause(ms, stop);
+  }
+}
+
+function pause(ms: number, stop: AbortSignal): Promise<void> {
+  if (stop.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const timer = setTimeout(done, ms);
+    stop.addEventListener('abort', done, { once: true });
+    function done(): void {
+      clearTimeout(timer);
+      stop.removeEventListener('abort', done);
+      resolve();
+    }
+  });
+}

@@ -1,0 +1,93 @@
+import type { RequestListener } from 'node:http';
+import type { AccountsContext } from './accounts/context.js';
+import { createOrg } from './accounts/createOrg.js';
+import { createToken } from './accounts/createToken.js';
+import { apiListener, createApi } from './api/app.js';
+import type { FirstCustomer } from './banner.js';
+import { createLedgerPort, createProjections } from './books.js';
+import type { CreditStore } from './credits/store.js';
+import type { Database } from './db/client.js';
+import { systemClock } from './domain/clock.js';
+import { formatCredits, MICRO_PER_CREDIT } from './domain/credits.js';
+import type { OrgId } from './domain/ids.js';
+import type { Settings } from './domain/settings.js';
+import { createJobs, type Jobs } from './jobs.js';
+import { postGrant } from './ledger/post.js';
+import { storePriceVersion } from './ledger/priceVersions.js';
+import type { PriceBook } from './pricing/book.js';
+import type { Log } from './telemetry/log.js';
+import type { Metrics } from './telemetry/metrics.js';
+
+/** Everything that reaches Postgres: the management API and the jobs. */
+export interface Office {
+  readonly listener: RequestListener;
+  readonly jobs: Jobs;
+  /** On a database without any organization: makes the first one, with a token and trial credits. */
+  welcome(): Promise<{ readonly first: FirstCustomer } | { readonly organizations: number }>;
+  /** Called with every price book that comes into force. */
+  pricesInForce(book: PriceBook): Promise<void>;
+}
+
+export interface OfficeDeps {
+  readonly settings: Settings;
+  readonly secret: string;
+  readonly operatorKey: string;
+  readonly prices: () => PriceBook;
+  readonly db: Database;
+  readonly store: CreditStore;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  /** Names this process in leases. */
+  readonly owner: string;
+}
+
+export function createOffice(deps: OfficeDeps): Office {
+  const { db, store, settings, log } = deps;
+  const project = createProjections(db, store);
+  const api = createApi({
+    db,
+    project,
+    clock: systemClock,
+    pepper: deps.secret,
+    operatorKey: deps.operatorKey,
+    credits: settings.credits,
+    ledger: createLedgerPort(db, store),
+    prices: deps.prices,
+    log,
+  });
+  return {
+    listener: apiListener(api),
+    jobs: createJobs(deps),
+    welcome: () => welcome(deps, project),
+    pricesInForce: (book) => storePriceVersion(db, book),
+  };
+}
+
+const FIRST_NAME = 'My organization';
+
+async function welcome(
+  deps: OfficeDeps,
+  project: AccountsContext['project'],
+): Promise<{ readonly first: FirstCustomer } | { readonly organizations: number }> {
+  const { db, settings } = deps;
+  const counted = await db.one<{ count: number }>('select count(*)::int as count from organizations', [], { idempotent: true });
+  if (counted && counted.count > 0) return { organizations: counted.count };
+  const ctx: AccountsContext = { db, actor: { kind: 'system', part: 'first start' }, clock: systemClock, pepper: deps.secret, project };
+  const made = await createOrg({ ctx, input: { name: FIRST_NAME } });
+  if (made.kind !== 'created') throw new Error('the first organization could not be made');
+  const trial = settings.trialCredits * MICRO_PER_CREDIT;
+  const orgId = made.org.org_id as OrgId;
+  await postGrant(db, {
+    orgId,
+    key: `trial:${orgId}`,
+    kind: 'trial',
+    amount: trial,
+    category: 'promo',
+    source: 'promo',
+    reason: 'trial credits of the first start',
+    actor: 'system:first start',
+  });
+  const token = await createToken({ ctx, orgId, input: { name: 'first token' } });
+  if (token.kind !== 'created') throw new Error('the first token could not be made');
+  return { first: { orgId, orgName: FIRST_NAME, secret: token.secret, trialCredits: formatCredits(trial) } };
+}

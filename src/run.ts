@@ -1,0 +1,197 @@
+import cluster from 'node:cluster';
+import { rmSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import { hostname } from 'node:os';
+import { join, resolve } from 'node:path';
+import { firstStart, laterStart, type Place, type Progress } from './banner.js';
+import { describeFinding } from './config/finding.js';
+import type { Loaded, LoadOptions } from './config/load.js';
+import type { Secrets } from './config/secrets.js';
+import { watchConfig } from './config/watch.js';
+import type { CreditStore } from './credits/store.js';
+import type { Database } from './db/client.js';
+import { migrate } from './db/migrate.js';
+import { createFront, type Front, hostFor } from './front.js';
+import { createOfficeRelay } from './gateway/office.js';
+import { createOffice, type Office } from './office.js';
+import { buildBook, type PriceBook } from './pricing/book.js';
+import { metricsFromPrimary, SLOT_VARIABLE } from './supervisor.js';
+import type { Log } from './telemetry/log.js';
+import { createMetrics, type Metrics, ownText, shareWithPrimary } from './telemetry/metrics.js';
+
+/** What every process has read before it starts anything. */
+export interface Start {
+  readonly loaded: Extract<Loaded, { ok: true }>;
+  readonly load: LoadOptions;
+  readonly secrets: Extract<Secrets, { ok: true }>;
+  readonly log: Log;
+  readonly progress: Progress;
+}
+
+type WithStore = Start & { readonly store: CreditStore };
+type WithBoth = WithStore & { readonly db: Database };
+
+/** Everything in one process: embedded, or on a Postgres of its own. */
+export async function runWhole(start: WithBoth & { readonly mode: Place['mode'] }): Promise<number> {
+  const { settings } = start.loaded;
+  const metrics = createMetrics();
+  await prepareDatabase(start);
+  let book = buildBook(start.loaded.prices);
+  const office = createOffice(officeDeps(start, metrics, () => book));
+  const front = createFront({
+    ...frontDeps(start, metrics),
+    metricsText: () => ownText(metrics),
+    others: settings.roles.includes('api') ? office.listener : null,
+  });
+  const port = await front.listen();
+  await office.pricesInForce(book);
+  await greet(office, { ...placeOf(start, port), mode: start.mode });
+  office.jobs.start();
+  const watch = watching(start, metrics, front, (next) => {
+    book = next;
+    office.pricesInForce(next).catch((error) => start.log.error({ err: error }, 'the new price version was not stored yet'));
+  });
+  await stopSignal(() => front.cut(), watch.reload);
+  const settled = await front.shutdown();
+  await office.jobs.stop();
+  watch.close();
+  if (!settled) start.log.warn('some settlements are only in the journal; the next start books them');
+  return 0;
+}
+
+/** One of several gateway processes. It never sees the database. */
+export async function runGateway(start: WithStore): Promise<number> {
+  const { settings } = start.loaded;
+  await mustWork(start.store);
+  const metrics = createMetrics();
+  shareWithPrimary(metrics);
+  const relay = createOfficeRelay(socketOf(start));
+  const front = createFront({ ...frontDeps(start, metrics), metricsText: metricsFromPrimary(), others: relay.handle });
+  process.title = `farebox gateway ${cluster.worker?.id ?? ''}`;
+  await front.listen();
+  const watch = watching(start, metrics, front, () => undefined);
+  await stopSignal(() => front.cut(), watch.reload);
+  const settled = await front.shutdown();
+  relay.close();
+  watch.close();
+  if (!settled) start.log.warn({ host: settings.host }, 'some settlements are only in the journal; the next start sends them');
+  return 0;
+}
+
+/** The one process that reaches Postgres: management API, drain, sweep, heal. */
+export async function runOffice(start: WithBoth): Promise<number> {
+  process.title = 'farebox office';
+  const metrics = createMetrics();
+  shareWithPrimary(metrics);
+  await mustWork(start.store);
+  await prepareDatabase(start);
+  let book = buildBook(start.loaded.prices);
+  const office = createOffice(officeDeps(start, metrics, () => book));
+  const server = await listenOn(socketOf(start), office);
+  await office.pricesInForce(book);
+  await greet(office, { ...placeOf(start, start.loaded.settings.port), mode: 'cluster' });
+  office.jobs.start();
+  const watch = watching(start, metrics, null, (next) => {
+    book = next;
+    office.pricesInForce(next).catch((error) => start.log.error({ err: error }, 'the new price version was not stored yet'));
+  });
+  await stopSignal(() => undefined, watch.reload);
+  server.close();
+  server.closeAllConnections();
+  await office.jobs.stop();
+  watch.close();
+  return 0;
+}
+
+async function prepareDatabase(start: WithBoth): Promise<void> {
+  start.progress.begin('preparing the database');
+  const { applied } = await migrate(start.db, { owner: ownerName() });
+  start.progress.done(applied.length > 0 ? `database ready, ${applied.length} migrations applied` : 'database ready');
+}
+
+async function mustWork(store: CreditStore): Promise<void> {
+  const checked = await store.check();
+  if (!checked.ok) throw Object.assign(new Error(checked.sentence), { publicMessage: checked.sentence });
+}
+
+const ownerName = (): string => `${hostname()}:${process.pid}`;
+
+const socketOf = ({ loaded }: Start): string => resolve(join(loaded.settings.dataDir, 'office.sock'));
+
+function officeDeps(start: WithBoth, metrics: Metrics, prices: () => PriceBook) {
+  const { settings } = start.loaded;
+  const { secret, operatorKey } = start.secrets;
+  return { settings, secret, operatorKey, prices, db: start.db, store: start.store, metrics, log: start.log, owner: ownerName() };
+}
+
+function frontDeps(start: WithStore, metrics: Metrics) {
+  const { settings, prices } = start.loaded;
+  const journalFolder = join(settings.dataDir, 'journal', process.env[SLOT_VARIABLE] ?? '0');
+  return { settings, prices, pepper: start.secrets.secret, journalFolder, store: start.store, metrics, log: start.log };
+}
+
+function placeOf(start: Start, port: number): Omit<Place, 'mode'> {
+  const { settings } = start.loaded;
+  const url = settings.publicUrl ?? `http://${hostFor(settings.host)}:${port}`;
+  return { url, dataDir: settings.dataDir, operatorKeyFile: start.secrets.operatorKeyFile };
+}
+
+async function greet(office: Office, place: Place): Promise<void> {
+  const welcomed = await office.welcome();
+  process.stdout.write('first' in welcomed ? firstStart(place, welcomed.first) : laterStart(place, welcomed.organizations));
+}
+
+/** New prices and upstreams while running. What is wrong stays out, and is said in log, `/readyz` and metrics. */
+function watching(start: Start, metrics: Metrics, front: Front | null, onBook: (book: PriceBook) => void) {
+  const { file, hash } = start.loaded;
+  if (file === null) return { reload: () => undefined, close: () => undefined };
+  const bad = (words: string): void => {
+    metrics.configErrors.set(1);
+    front?.health.note('config', 'the file on disk has mistakes; the last good one is in force');
+    start.log.error({ words }, 'the configuration was not reloaded');
+  };
+  return watchConfig({
+    file,
+    hash,
+    load: start.load,
+    onChange: (loaded) => {
+      if (!loaded.ok) return bad(loaded.findings.map((finding) => describeFinding(finding, loaded.file)).join('; '));
+      try {
+        const book = buildBook(loaded.prices);
+        front?.reload({ prices: loaded.prices, upstreams: loaded.settings.upstreams });
+        onBook(book);
+        metrics.configErrors.set(0);
+        front?.health.note('config', null);
+        start.log.info({ price_version: book.version }, 'the configuration was reloaded');
+      } catch (error) {
+        bad((error as Error).message);
+      }
+    },
+  });
+}
+
+/** Resolves at the first SIGTERM or SIGINT; the next one cuts what is still running. SIGHUP reads the configuration again. */
+function stopSignal(cut: () => void, reload: () => void): Promise<void> {
+  return new Promise((resolve) => {
+    let stopping = false;
+    const stop = (): void => {
+      if (stopping) cut();
+      stopping = true;
+      resolve();
+    };
+    process.on('SIGTERM', stop);
+    process.on('SIGINT', stop);
+    process.on('SIGHUP', () => reload());
+    // A parent that vanished cannot stop us any more.
+    process.on('disconnect', stop);
+  });
+}
+
+function listenOn(path: string, office: Office): Promise<Server> {
+  rmSync(path, { force: true });
+  const server = createServer(office.listener);
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ path, exclusive: true }, () => resolve(server));
+  });
+}
