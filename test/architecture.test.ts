@@ -24,6 +24,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   gateway: ['domain', 'telemetry', 'pricing', 'upstreams', 'src/credits/store.ts'],
   api: ['domain', 'telemetry', 'accounts', 'billing', 'usage', 'ledger', 'pricing'],
   console: ['domain'],
+  cli: ['domain', 'telemetry', 'config', 'db', 'pricing'],
 };
 
 /** One package, one door: it can be replaced in one place, and its misuse is easy to find. */
