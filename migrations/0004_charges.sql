@@ -10,7 +10,11 @@ create type usage_delta as (
 create type org_burn as (org_id text, tx_id bigint, cost bigint, operator_loss bigint, requests bigint);
 
 -- Writes the rows of requests never seen before. Rows of unknown tokens, and requests already there, are left out.
-create function insert_usage(p_events charge_event[], p_burns org_burn[]) returns usage_delta[] language sql as $$
+create function insert_usage(p_events charge_event[], p_burns org_burn[]) returns usage_delta[] language plpgsql as $$
+#variable_conflict use_column
+declare
+  v_deltas usage_delta[];
+begin
   with who as materialized (
     select t.token_id, t.org_id, o.time_zone, b.tx_id
     from unnest(p_burns) b join organizations o on o.org_id = b.org_id join tokens t on t.org_id = b.org_id
@@ -32,14 +36,15 @@ create function insert_usage(p_events charge_event[], p_burns org_burn[]) return
     on conflict do nothing
     returning *
   )
-  select array_agg(d::usage_delta) from (
+  select array_agg(d::usage_delta) into v_deltas from (
     select org_id, token_id, day, model, endpoint, count(*), count(*) filter (where status in ('failed', 'rejected')),
       sum(input)::bigint, sum(cached_input)::bigint, sum(output)::bigint, sum(reasoning)::bigint,
       sum(audio_input + audio_output)::bigint, sum(images)::bigint, sum(seconds)::bigint, sum(characters)::bigint,
       sum(cost)::bigint, sum(operator_loss)::bigint, max(ts)
     from inserted group by org_id, token_id, day, model, endpoint
-  ) d
-$$;
+  ) d;
+  return v_deltas;
+end $$;
 
 -- What is known of a request only grows: nothing < floor (the larger wins) < final. Applies those events of a batch that
 -- know more than the row does. Answers with what changed, and with the burns, raised by what is owed on top.
@@ -107,7 +112,8 @@ $$;
 
 -- Rollups and token use follow the same differences. A window only ever moves forward, and everything counted in it is
 -- of its days, so each counter equals the sum of its records.
-create function count_usage(p_deltas usage_delta[], p_now timestamptz) returns void language sql as $$
+create function count_usage(p_deltas usage_delta[], p_now timestamptz) returns void language plpgsql as $$
+begin
   with sums as (
     select org_id, day, token_id, model, endpoint, sum(requests)::bigint as requests, sum(errors)::bigint as errors,
       sum(input)::bigint as input, sum(cached_input)::bigint as cached_input, sum(output)::bigint as output,
@@ -144,8 +150,8 @@ create function count_usage(p_deltas usage_delta[], p_now timestamptz) returns v
     monthly = s.monthly + case when date_trunc('month', u.day) = date_trunc('month', s.today) then u.monthly else 0 end,
     monthly_ends_at = (date_trunc('month', s.today::timestamp) + interval '1 month') at time zone s.time_zone,
     last_used_at = greatest(u.last_used_at, s.last_used_at)
-  from uses s where u.token_id = s.token_id
-$$;
+  from uses s where u.token_id = s.token_id;
+end $$;
 
 -- Why rows of a batch were not booked: their organization or token is unknown, or their id belongs to somebody else.
 create function rejected_usage(p_events charge_event[], p_orgs text[]) returns table (org_id text, rejected json) language sql stable as $$

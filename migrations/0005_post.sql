@@ -2,7 +2,8 @@
 
 -- Takes what was charged from the grants in burn order (priority, soonest expiry, promo before plan before paid, oldest),
 -- the rest from `debt`; books the counter entries to `usage` and `operator_loss`. The organizations are locked already.
-create function burn_charges(p_burns org_burn[], p_now timestamptz) returns void language sql as $$
+create function burn_charges(p_burns org_burn[], p_now timestamptz) returns void language plpgsql as $$
+begin
   with want as materialized (
     select b.* from unnest(p_burns) b where b.cost <> 0 or b.operator_loss <> 0
   ), txs as (
@@ -48,11 +49,12 @@ create function burn_charges(p_burns org_burn[], p_now timestamptz) returns void
     ) lines order by tx_id, n
   )
   update org_balances b set avail = b.avail - w.cost, debt = b.debt - coalesce(s.rest, 0)
-  from want w left join short s using (org_id) where b.org_id = w.org_id
-$$;
+  from want w left join short s using (org_id) where b.org_id = w.org_id;
+end $$;
 
 -- Moves the monthly counter to the month of now (or of the latest row, should a gateway's clock run ahead) and adds to it.
-create function count_month(p_deltas usage_delta[], p_now timestamptz) returns void language sql as $$
+create function count_month(p_deltas usage_delta[], p_now timestamptz) returns void language plpgsql as $$
+begin
   with days as (
     select d.org_id, d.day, sum(d.cost)::bigint as cost from unnest(p_deltas) d group by d.org_id, d.day
   ), placed as (
@@ -66,8 +68,8 @@ create function count_month(p_deltas usage_delta[], p_now timestamptz) returns v
   update org_balances b set version = b.version + 1, month = m.month,
     month_ends_at = (m.month + interval '1 month') at time zone m.time_zone,
     month_spent = m.cost + case when b.month = m.month then b.month_spent else 0 end
-  from months m where b.org_id = m.org_id
-$$;
+  from months m where b.org_id = m.org_id;
+end $$;
 
 -- 0 would mean "never ends", so a window nobody has used yet ended in the first millisecond there was.
 create function ends_ms(at timestamptz) returns bigint language sql immutable as $$

@@ -3,7 +3,8 @@
 create type ledger_move as (account_id bigint, amount bigint, returns_entry_id bigint);
 
 -- Writes all entries of one transaction at once and moves accounts and the organization's balance with them.
-create function post_entries(p_tx bigint, p_org text, p_moves ledger_move[]) returns void language sql as $$
+create function post_entries(p_tx bigint, p_org text, p_moves ledger_move[]) returns void language plpgsql as $$
+begin
   with moves as (
     select m.account_id, m.amount, m.returns_entry_id, n,
       row_number() over so_far as k, (sum(m.amount) over so_far)::bigint as running
@@ -23,8 +24,8 @@ create function post_entries(p_tx bigint, p_org text, p_moves ledger_move[]) ret
   update org_balances b set version = b.version + 1, untold_version = b.version + 1,
     avail = b.avail + coalesce((select sum(amount) from moved where org_id = p_org and kind in ('grant', 'debt')), 0),
     debt = b.debt + coalesce((select sum(amount) from moved where org_id = p_org and kind = 'debt'), 0)
-  where b.org_id = p_org
-$$;
+  where b.org_id = p_org;
+end $$;
 
 create function lock_wallet(p_org text) returns org_balances language plpgsql as $$
 declare

@@ -1,0 +1,118 @@
+// How many charges per second one connection books: rows, grants, entries, rollups and projections included.
+// `node --import tsx bench/drain.ts [batches]`; TEST_DATABASE_URL=… to measure a server with your own settings.
+
+import { type Database, openDatabase } from '../src/db/client.js';
+import type { ChargeEvent } from '../src/domain/charge.js';
+import { newOrgId, newRequestId, newTokenId, type OrgId, type TokenId } from '../src/domain/ids.js';
+import { postCharges, postGrant } from '../src/ledger/post.js';
+import { freshDatabase, startPostgres } from '../test/support/postgres.js';
+
+interface Customer {
+  readonly orgId: OrgId;
+  readonly tokenId: TokenId;
+}
+
+const batches = Number(process.argv[2] ?? 12);
+const server = await startPostgres();
+const database = await freshDatabase(server.url);
+const db = openDatabase({ url: database.url, max: 1 });
+
+console.log('| batch | organizations | charges/s | ms/batch | repeated, charges/s |');
+console.log('|---|---|---|---|---|');
+for (const [size, orgs] of [
+  [2_000, 1],
+  [5_000, 1],
+  [5_000, 50],
+  [5_000, 500],
+  [5_000, 5_000],
+] as const) {
+  const customers = await makeCustomers(db, orgs);
+  await measure(customers, size, 2);
+  const fresh = await measure(customers, size, batches);
+  console.log(`| ${size} | ${orgs} | ${fresh.rate} | ${fresh.ms} | ${fresh.again} |`);
+}
+await db.close();
+await database.drop();
+await server.stop();
+
+async function measure(customers: readonly Customer[], size: number, times: number): Promise<{ rate: number; ms: number; again: number }> {
+  const texts = Array.from({ length: times }, () => `[${Array.from({ length: size }, (_, i) => event(customers, i)).join(',')}]`);
+  const started = performance.now();
+  for (const text of texts) await postCharges(db, text);
+  const spent = performance.now() - started;
+  const repeated = performance.now();
+  for (const text of texts.slice(0, 3)) await postCharges(db, text);
+  const spentAgain = performance.now() - repeated;
+  const rate = (count: number, ms: number): number => Math.round((count * size * 1000) / ms);
+  return { rate: rate(times, spent), ms: Math.round(spent / times), again: rate(Math.min(3, times), spentAgain) };
+}
+
+async function makeCustomers(to: Database, count: number): Promise<Customer[]> {
+  const customers = Array.from({ length: count }, () => newOrgId()).map((orgId) => ({ orgId, tokenId: newTokenId(orgId) }));
+  const orgs = customers.map((one) => one.orgId);
+  await to.query("insert into organizations (org_id, name) select id, 'bench' from unnest($1::text[]) id", [orgs]);
+  await to.query(
+    "insert into tokens (token_id, org_id, name, digest) select t, o, 'bench', repeat('0', 64) from unnest($1::text[], $2::text[]) x (t, o)",
+    [customers.map((one) => one.tokenId), orgs],
+  );
+  for (const { orgId } of customers) {
+    await postGrant(to, { orgId, key: `a:${orgId}`, kind: 'trial', amount: 5_000_000, category: 'promo', source: 'promo' });
+    await postGrant(to, { orgId, key: `b:${orgId}`, kind: 'topup', amount: 1e12, category: 'paid', source: 'cash:manual' });
+  }
+  return customers;
+}
+
+function event(customers: readonly Customer[], i: number): string {
+  const customer = customers[i % customers.length] ?? customers[0];
+  if (!customer) throw new Error('no customers');
+  const row: ChargeEvent = {
+    request_id: newRequestId(),
+    org_id: customer.orgId,
+    token_id: customer.tokenId,
+    kind: 'final',
+    status: 'complete',
+    model: i % 3 === 0 ? 'gpt-4o' : 'gpt-4o-mini',
+    served_model: 'gpt-4o-mini-2024-07-18',
+    endpoint: 'chat.completions',
+    upstream: 'openai',
+    stream: i % 2 === 0,
+    http_status: 200,
+    cost: 1_234 + (i % 100),
+    held: 60_000,
+    debt: false,
+    operator_loss: 0,
+    source: 'upstream',
+    usage: {
+      input: 1_204,
+      cached_input: 800,
+      cache_write_5m: 0,
+      cache_write_1h: 0,
+      output: 310,
+      reasoning: 0,
+      audio_input: 0,
+      audio_output: 0,
+      images: 0,
+      seconds: 0,
+      characters: 0,
+    },
+    price_version: '8c1f2b6a9d0e4f73',
+    breakdown: {
+      lines: [
+        { meter: 'input', quantity: 404, rate: '3/2' },
+        { meter: 'cached_input', quantity: 800, rate: '3/4' },
+        { meter: 'output', quantity: 310, rate: '6' },
+      ],
+      times: '1',
+    },
+    client_request_id: null,
+    end_user: 'user-1',
+    agent: null,
+    conversation: null,
+    finish_reason: 'stop',
+    latency_ms: 840,
+    ttft_ms: 210,
+    flags: [],
+    attempts: 1,
+  };
+  return JSON.stringify(row);
+}
