@@ -1,0 +1,114 @@
+import { microCredits } from '../../domain/credits.js';
+import { isOrgId, isRequestId, isTokenId, type OrgId } from '../../domain/ids.js';
+import type { DueHold, HoldAnswer, OrgState, OrgTerms, StreamEntry, TokenTerms, Unavailable } from '../store.js';
+import { unavailable } from './failures.js';
+import type { Reply } from './lanes.js';
+
+const BROKEN = unavailable('broken', false);
+const RATE_SCOPES = new Set(['requests', 'tokens', 'concurrency'] as const);
+const CAP_SCOPES = new Set(['balance', 'quota', 'limit', 'non_critical'] as const);
+
+export function holdAnswer(reply: Reply): HoldAnswer {
+  switch (reply[0]) {
+    case 'held':
+      return { kind: 'held', amount: amount(reply[1]), remaining: amount(reply[2]), repeated: reply[3] === 'repeated' };
+    case 'short':
+      return {
+        kind: 'short',
+        scope: oneOf(CAP_SCOPES, reply[1]),
+        required: amount(reply[2]),
+        available: amount(reply[3]),
+        inFlight: amount(reply[4]),
+        resetsAtMs: amount(reply[5]),
+      };
+    case 'rate_limited':
+      return { kind: 'rate_limited', scope: oneOf(RATE_SCOPES, reply[1]), limit: amount(reply[2]), retryAfterMs: amount(reply[3]) };
+    case 'stale': {
+      const token = parsed<TokenTerms>(reply[1]);
+      const org = parsed<OrgTerms>(reply[2]);
+      return token && org ? { kind: 'stale', token, org } : BROKEN;
+    }
+    case 'duplicate':
+      return typeof reply[1] === 'string' && isRequestId(reply[1]) ? { kind: 'duplicate', requestId: reply[1] } : BROKEN;
+    case 'settled':
+    case 'unknown_token':
+    case 'token_revoked':
+    case 'token_expired':
+    case 'token_paused':
+    case 'org_suspended':
+      return { kind: reply[0] };
+    default:
+      return BROKEN;
+  }
+}
+
+/** Terms came from us, but through a store that others can write to: what cannot be read is not acted upon. */
+export function parsed<T extends { readonly version: number }>(json: unknown): T | undefined {
+  try {
+    const value = JSON.parse(String(json));
+    return typeof value === 'object' && value !== null && Number.isSafeInteger(value.version) ? (value as T) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A number that a script sent as text. */
+export function amount(text: unknown) {
+  return microCredits(typeof text === 'string' && /^-?\d{1,16}$/.test(text) ? Number(text) : Number.NaN);
+}
+
+const HOLD = /^(\d+)\|(\d+)\|(tok_[0-9A-Za-z]+)\|(\d+)\|([\s\S]*)$/;
+const ENDED = /^([FC])\|(\d+)\|(tok_[0-9A-Za-z]+)$/;
+
+/** A hold as `writeHold` in lua/prelude/org.lua keeps it. */
+export function holdOf(orgId: OrgId, requestId: string, stored: string): (DueHold & { readonly deadlineMs: number }) | undefined {
+  const [, held, floor, tokenId = '', deadline, note = ''] = HOLD.exec(stored) ?? [];
+  if (!isTokenId(tokenId) || !isRequestId(requestId)) return undefined;
+  return { requestId, orgId, tokenId, amount: amount(held), floor: amount(floor), note, deadlineMs: Number(deadline) };
+}
+
+export function orgState(reply: Reply, orgId: OrgId): OrgState | undefined | Unavailable {
+  if (reply[0] === 'unknown') return undefined;
+  if (reply[0] !== 'org') return BROKEN;
+  const [avail, balanceVersion, monthSpent, monthEndsAtMs, held, pend, termsVersion, overdraft] = reply.slice(1, 9).map(amount);
+  const holds = pairs(reply[9]).map(([id, stored]) => holdOf(orgId, id, stored));
+  const pending = pairs(reply[10]).map(([requestId, stored]) => {
+    const [, kind, cost, tokenId = ''] = ENDED.exec(stored) ?? [];
+    if (!isTokenId(tokenId) || !isRequestId(requestId)) return undefined;
+    return { requestId, tokenId, kind: kind === 'F' ? ('floor' as const) : ('final' as const), cost: amount(cost) };
+  });
+  if (avail === undefined || monthSpent === undefined || held === undefined || pend === undefined || overdraft === undefined) return BROKEN;
+  return {
+    balance: { avail, balanceVersion: balanceVersion ?? 0, monthSpent, monthEndsAtMs: monthEndsAtMs ?? 0 },
+    termsVersion: termsVersion ?? 0,
+    overdraft,
+    held,
+    pend,
+    spendable: microCredits(avail - pend - held + overdraft),
+    holds: holds.filter((one) => one !== undefined),
+    pending: pending.filter((one) => one !== undefined),
+  };
+}
+
+/** An entry of the stream; a strange one is an error, because nothing may be skipped on the way to the ledger. */
+export function streamEntry([cursor, flat]: readonly [string, readonly string[]]): StreamEntry {
+  const fields = new Map<string, string>();
+  for (let i = 0; i < flat.length; i += 2) fields.set(flat[i] ?? '', flat[i + 1] ?? '');
+  const orgId = fields.get('o') ?? '';
+  const requestId = fields.get('r') ?? '';
+  const kind = fields.get('k');
+  if (!isOrgId(orgId) || !isRequestId(requestId) || (kind !== 'F' && kind !== 'C')) throw new Error(`not a charge: stream entry ${cursor}`);
+  return { cursor, orgId, requestId, kind: kind === 'F' ? 'floor' : 'final', cost: amount(fields.get('c')), event: fields.get('e') ?? '' };
+}
+
+function pairs(flat: unknown): readonly (readonly [string, string])[] {
+  const list = Array.isArray(flat) ? flat : [];
+  const found: (readonly [string, string])[] = [];
+  for (let i = 0; i + 1 < list.length; i += 2) found.push([String(list[i]), String(list[i + 1])]);
+  return found;
+}
+
+function oneOf<T>(allowed: ReadonlySet<T>, value: unknown): T {
+  if (!allowed.has(value as T)) throw new Error(`the hot store answered ${String(value).slice(0, 40)}`);
+  return value as T;
+}

@@ -1,0 +1,124 @@
+import { StoreUnavailable } from '../commands.js';
+import type { ShardState } from '../store.js';
+import type { Link } from './link.js';
+import { allShards, type Topology } from './topology.js';
+
+/** What this process knows of one shard. */
+export interface Slot {
+  readonly shard: string;
+  readonly epochKey: string;
+  readonly deadlinesKey: string;
+  readonly streamKey: string;
+  /** `n:run_id:replid` while the server's own words agree with it; '' = not known. */
+  life: string;
+  link: Link | undefined;
+  generation: number;
+  /** Where it stands in the batch that is being packed. */
+  batch: number;
+  ordinal: number;
+}
+
+export interface Epochs {
+  slot(shard: string): Slot;
+  /** Reads the epoch again; everybody who asks at the same time shares one answer. */
+  read(slot: Slot): Promise<ShardState>;
+  readAll(): Promise<readonly ShardState[]>;
+}
+
+const EPOCH = /^(\d+:([0-9a-f]{40}:[0-9a-f]{40})):(open|filling)$/;
+
+/** Whether what is known was learnt on the connection that is in use now. */
+export const isLive = (slot: Slot): boolean => slot.life !== '' && slot.link?.generation() === slot.generation;
+
+/**
+ * The epoch names one life of the data: a number, and the run id and replication id of the server that had it. If the
+ * live server says anything else it was wiped, replaced or rolled back, whatever its keys look like.
+ */
+export function createEpochs(topology: Topology): Epochs {
+  const slots = new Map<string, Slot>();
+  const reading = new Map<string, Promise<ShardState>>();
+  for (const shard of allShards) slots.set(shard, newSlot(shard));
+
+  const linkFor = async (slot: Slot): Promise<Link> => {
+    const link = topology.linkOf(slot.shard);
+    if (link && !topology.cluster) return link;
+    if (!link?.isReady()) await topology.refresh();
+    const found = topology.linkOf(slot.shard);
+    if (!found) throw new StoreUnavailable('unreachable', `shard ${slot.shard}`);
+    return found;
+  };
+
+  const readOnce = async (slot: Slot): Promise<ShardState> => {
+    const link = await linkFor(slot);
+    const identity = await link.learn();
+    const { generation } = { generation: link.generation() };
+    return note(slot, link, generation, identity, await link.redis.get(slot.epochKey));
+  };
+
+  return {
+    slot: (shard) => slots.get(shard) as Slot,
+    read: (slot) => {
+      let promise = reading.get(slot.shard);
+      if (!promise) {
+        promise = readOnce(slot).finally(() => reading.delete(slot.shard));
+        reading.set(slot.shard, promise);
+      }
+      return promise;
+    },
+    readAll: async () => {
+      if (topology.cluster) await topology.refresh();
+      const states = new Map<string, ShardState>();
+      const failures: unknown[] = [];
+      await Promise.all(
+        topology.links().map(async (link) => {
+          try {
+            for (const state of await readLink(topology, link, slots)) states.set(state.shard, state);
+          } catch (error) {
+            failures.push(error);
+          }
+        }),
+      );
+      if (states.size === 0) throw failures[0] ?? new StoreUnavailable('unreachable', 'shards');
+      return allShards.map((shard) => states.get(shard) ?? { shard, state: 'absent', epoch: '' });
+    },
+  };
+}
+
+async function readLink(topology: Topology, link: Link, slots: ReadonlyMap<string, Slot>): Promise<readonly ShardState[]> {
+  const mine = [...slots.values()].filter((slot) => topology.linkOf(slot.shard) === link);
+  const identity = await link.learn(true);
+  const generation = link.generation();
+  const pipeline = link.redis.pipeline();
+  for (const slot of mine) pipeline.get(slot.epochKey);
+  const replies = (await pipeline.exec()) ?? [];
+  return mine.map((slot, i) => {
+    const [error, raw] = replies[i] ?? [new StoreUnavailable('unreachable', link.address)];
+    if (error) throw error;
+    return note(slot, link, generation, identity, typeof raw === 'string' ? raw : null);
+  });
+}
+
+function note(slot: Slot, link: Link, generation: number, identity: string, raw: string | null): ShardState {
+  const match = EPOCH.exec(raw ?? '');
+  const [, life = '', named, state] = match ?? [];
+  const known = named === identity && (state === 'open' || state === 'filling');
+  slot.life = known ? life : '';
+  slot.link = link;
+  slot.generation = generation;
+  return known ? { shard: slot.shard, state, epoch: life } : { shard: slot.shard, state: 'absent', epoch: raw ?? '' };
+}
+
+function newSlot(shard: string): Slot {
+  const tag = `{${shard}}`;
+  return {
+    shard,
+    epochKey: `${tag}:epoch`,
+    deadlinesKey: `${tag}:deadlines`,
+    streamKey: `${tag}:stream`,
+    life: '',
+    link: undefined,
+    generation: -1,
+    batch: 0,
+    ordinal: 0,
+  };
+}

@@ -1,0 +1,42 @@
+-- extend: renews the lease of a running request, raises its floor and may raise its hold.
+-- KEYS[1] epoch of the shard        KEYS[2] deadlines of the shard   KEYS[3] stream of the shard (unused)
+-- KEYS[4] org   KEYS[5] token   KEYS[6] holds of the org
+-- ARGV[1] expected epoch
+-- ARGV[2] request id
+-- ARGV[3] org id
+-- ARGV[4] token id
+-- ARGV[5] the new total hold, µcr; a lower or equal one only renews the lease
+-- ARGV[6] floor, µcr
+-- ARGV[7] lease, ms
+-- ARGV[8] note, text
+-- Answers: extended amount · short amount (renewed, but no more could be set aside) · gone · epoch
+-- Safe to repeat: amount and floor only grow to what is asked, never by it; the deadline never goes back.
+local no, open = closed(KEYS, ARGV, 'both')
+if no then return no end
+local id, orgId, tokenId = idOf(ARGV[2], 'req'), idOf(ARGV[3], 'org'), idOf(ARGV[4], 'tok')
+local amount, least, lease = amountOf(ARGV[5]), amountOf(ARGV[6]), amountOf(ARGV[7])
+local hold = readHold(call('HGET', KEYS[6], id))
+if not hold then return { 'gone' } end
+if hold.token ~= tokenId then broken('owner') end
+local org, token = readOrg(KEYS[4], open), readToken(KEYS[5], open)
+local more = amount > hold.amount and amount - hold.amount or 0
+local fits = more == 0
+if not fits and open then
+  local _, short = room(org, token, more)
+  fits = not short
+end
+if fits then
+  hold.amount = hold.amount + more
+  move(org, more, 0, 0)
+  move(token, more, 0, 0)
+end
+if least >= hold.floor then
+  hold.floor, hold.note = least, ARGV[8] -- a late copy of an older heartbeat must not put its note over a newer one
+end
+hold.deadline = math.max(hold.deadline, nowMs() + lease)
+call('ZCARD', KEYS[2])
+
+writeHold(KEYS, id, orgId, hold)
+save(KEYS[4], org)
+save(KEYS[5], token)
+return { fits and 'extended' or 'short', text(hold.amount) }

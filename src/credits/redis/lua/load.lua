@@ -1,0 +1,37 @@
+-- load: sets, never adds, what Postgres says of one organization and some of its tokens; rebuilds the sums.
+-- KEYS[1] epoch of the shard        KEYS[2] deadlines of the shard (unused)   KEYS[3] stream of the shard (unused)
+-- KEYS[4] org   KEYS[5] holds of the org   KEYS[6] pend of the org   KEYS[7…] tokens
+-- ARGV[1] expected epoch
+-- ARGV[2] avail, µcr, may be negative
+-- ARGV[3] balance version
+-- ARGV[4] spent this month, µcr
+-- ARGV[5] when that month ends, ms
+-- ARGV[6] terms of the org as the scripts read them, text
+-- ARGV[7] terms of the org as JSON, text
+-- ARGV[8…] for each of KEYS[7…]: its id, terms, JSON, quotas and use, five texts
+-- Answers: loaded · open (not being filled) · epoch
+-- Safe to repeat: everything is set. Terms keep the higher version, so that a slow reload cannot undo a revocation.
+local no = closed(KEYS, ARGV, 'filling')
+if no then return no end
+local balance = balanceText(ARGV)
+local org, of = rebuild(KEYS[5], KEYS[6])
+local function versionOf(terms)
+  return digits(match(terms, '^(%d+)|') or '')
+end
+local writes = {}
+if isNewer(KEYS[4], versionOf(ARGV[6])) then writes[1] = { KEYS[4], 'terms', ARGV[6], 'json', ARGV[7] } end
+for i = 7, #KEYS do
+  local at = 8 + 5 * (i - 7)
+  local id = idOf(ARGV[at], 'tok')
+  local sums = of(id)
+  writes[#writes + 1] = { KEYS[i], 'used', ARGV[at + 4], 'useVersion', ARGV[3] }
+  if isNewer(KEYS[i], versionOf(ARGV[at + 1])) then
+    writes[#writes + 1] = { KEYS[i], 'terms', ARGV[at + 1], 'json', ARGV[at + 2], 'quotas', ARGV[at + 3] }
+  end
+  writes[#writes + 1] = { KEYS[i], 'sums', text(sums.held) .. '|' .. text(sums.pend) .. '|' .. text(sums.open) }
+end
+
+call('HSET', KEYS[4], 'balance', balance)
+save(KEYS[4], org)
+for _, write in ipairs(writes) do call('HSET', unpack(write)) end
+return { 'loaded' }

@@ -1,0 +1,10 @@
+-- lookup: what a token or an organization may do, as it was projected.
+-- KEYS[1] epoch of the shard        KEYS[2] deadlines of the shard (unused)   KEYS[3] stream of the shard (unused)
+-- KEYS[4] token or org
+-- ARGV[1] expected epoch
+-- Answers: terms json · unknown · epoch · filling
+-- Safe to repeat: it writes nothing.
+local no = closed(KEYS, ARGV, 'open')
+if no then return no end
+local json = call('HGET', KEYS[4], 'json')
+return json and { 'terms', json } or { 'unknown' }

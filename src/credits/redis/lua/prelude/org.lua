@@ -1,0 +1,59 @@
+-- What is kept of an organization and its requests. Not a verb; the loader puts it in front of them.
+--   org hash:  balance 'avail|version|month spent|month ends ms' · sums 'held|pend' · json ·
+--              terms 'version|status|overdraft|limit or -|action|ceiling or -'
+--   holds hash: request id → 'amount|floor|token id|deadline ms|note';  pend hash: request id → 'F or C|cost|token id'
+
+-- With `must` an unreadable balance is an error: it is never taken for 0. Without (while filling) its sums are left to
+-- the reload, which rebuilds them from the entries; `known` says which.
+local function readOrg(key, must)
+  local kept = call('HMGET', key, 'balance', 'sums', 'terms')
+  local avail, version, month, ends = match(kept[1] or '', '^(%-?%d+)|(%d+)|(%d+)|(%d+)$')
+  local held, pend = match(kept[2] or '', '^(%d+)|(%d+)$')
+  if not avail or not held then
+    if must then broken('balance') end
+    return { known = false, over = 0, balanceVersion = version and exact(version) }
+  end
+  local org = { known = true, over = 0, avail = exact(avail), balanceVersion = exact(version) }
+  org.month, org.ends, org.held, org.pend = exact(month), exact(ends), exact(held), exact(pend)
+  local terms, status, over, limit, action, ceiling = match(kept[3] or '', '^(%d+)|(%l+)|(%d+)|([%d-]+)|([%l_]+)|([%d-]+)$')
+  if terms then
+    org.version, org.status, org.over, org.action = terms, status, exact(over), action
+    if limit ~= '-' then org.limit = exact(limit) end
+    if ceiling ~= '-' then org.ceiling = exact(ceiling) end
+  end
+  return org
+end
+
+-- Adds to the sums in memory and makes sure that they stay what sums can be; `save` writes them.
+local function move(place, held, pend, open)
+  if not place or not place.known then return end
+  place.held, place.pend = place.held + held, place.pend + pend
+  if place.open then place.open = place.open + open end
+  if place.held < 0 or place.pend < 0 or (place.open or 0) < 0 or place.held > MAX or place.pend > MAX then broken('sums') end
+end
+
+local function save(key, place)
+  if not place or not place.known then return end
+  local sums = text(place.held) .. '|' .. text(place.pend)
+  call('HSET', key, 'sums', place.open and (sums .. '|' .. text(place.open)) or sums)
+end
+
+local function readHold(stored)
+  if not stored then return nil end
+  local amount, least, token, deadline, note = match(stored, '^(%d+)|(%d+)|(tok_%w+)|(%d+)|(.*)$')
+  if not amount then broken('hold') end
+  return { amount = exact(amount), floor = exact(least), token = token, deadline = exact(deadline), note = note }
+end
+
+local function readEnded(stored)
+  if not stored then return nil end
+  local kind, cost, token = match(stored, '^([FC])|(%d+)|(tok_%w+)$')
+  if not kind then broken('pending charge') end
+  return { kind = kind, cost = exact(cost), token = token }
+end
+
+local function writeHold(keys, requestId, orgId, hold)
+  local facts = text(hold.amount) .. '|' .. text(hold.floor) .. '|' .. hold.token .. '|' .. text(hold.deadline) .. '|'
+  call('HSET', keys[6], requestId, facts .. hold.note)
+  call('ZADD', keys[2], text(hold.deadline), orgId .. ':' .. requestId)
+end

@@ -1,0 +1,28 @@
+-- project: writes what a token or an organization may do. It never moves money and never makes up a balance.
+-- KEYS[1] epoch of the shard        KEYS[2] deadlines of the shard (unused)   KEYS[3] stream of the shard (unused)
+-- KEYS[4] token or org   KEYS[5] holds of the org   KEYS[6] pend of the org
+-- ARGV[1] expected epoch
+-- ARGV[2] terms version
+-- ARGV[3] token id, or - for an organization
+-- ARGV[4] terms as the scripts read them, text
+-- ARGV[5] terms as JSON, text
+-- ARGV[6] quotas of the token, or empty, text
+-- Answers: projected · older · epoch
+-- Safe to repeat: only a higher version is written.
+local no = closed(KEYS, ARGV, 'both')
+if no then return no end
+if not isNewer(KEYS[4], digits(ARGV[2])) then return { 'older' } end
+if ARGV[3] == '-' then
+  call('HSET', KEYS[4], 'terms', ARGV[4], 'json', ARGV[5])
+  return { 'projected' }
+end
+local id = idOf(ARGV[3], 'tok')
+-- A token that is new here may have requests already: they were put back before anybody said what it is.
+local sums
+if call('HEXISTS', KEYS[4], 'sums') == 0 then
+  local _, of = rebuild(KEYS[5], KEYS[6])
+  sums = of(id)
+end
+call('HSET', KEYS[4], 'terms', ARGV[4], 'json', ARGV[5], 'quotas', ARGV[6])
+save(KEYS[4], sums)
+return { 'projected' }

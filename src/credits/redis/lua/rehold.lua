@@ -1,0 +1,35 @@
+-- rehold: puts an open hold back after the store was lost. No cap applies: the request is already running.
+-- KEYS[1] epoch of the shard        KEYS[2] deadlines of the shard   KEYS[3] stream of the shard (unused)
+-- KEYS[4] org   KEYS[5] token   KEYS[6] holds of the org   KEYS[7] pend of the org
+-- ARGV[1] expected epoch
+-- ARGV[2] request id
+-- ARGV[3] org id
+-- ARGV[4] token id
+-- ARGV[5] amount, µcr
+-- ARGV[6] floor, µcr
+-- ARGV[7] lease, ms
+-- ARGV[8] note, text
+-- Answers: held · settled · epoch
+-- Safe to repeat: a hold that is there only grows to what is asked; a request that has ended stays ended.
+local no, open = closed(KEYS, ARGV, 'both')
+if no then return no end
+local id, orgId, tokenId = idOf(ARGV[2], 'req'), idOf(ARGV[3], 'org'), idOf(ARGV[4], 'tok')
+local amount, least, lease = amountOf(ARGV[5]), amountOf(ARGV[6]), amountOf(ARGV[7])
+local before, ended = readHold(call('HGET', KEYS[6], id)), readEnded(call('HGET', KEYS[7], id))
+local org, token = readOrg(KEYS[4], open), readToken(KEYS[5], open)
+if (before or ended or { token = tokenId }).token ~= tokenId then broken('owner') end
+if ended then return { 'settled' } end
+local hold = before or { amount = 0, floor = 0, token = tokenId, deadline = 0, note = ARGV[8] }
+local more = amount > hold.amount and amount - hold.amount or 0
+move(org, more, 0, 0)
+move(token, more, 0, before and 0 or 1)
+hold.amount, hold.deadline = hold.amount + more, math.max(hold.deadline, nowMs() + lease)
+if least >= hold.floor then
+  hold.floor, hold.note = least, ARGV[8]
+end
+call('ZCARD', KEYS[2])
+
+writeHold(KEYS, id, orgId, hold)
+save(KEYS[4], org)
+save(KEYS[5], token)
+return { 'held' }

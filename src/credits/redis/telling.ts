@@ -1,0 +1,121 @@
+import { shardOf, type TokenId } from '../../domain/ids.js';
+import { checkApplied, checkOrgTerms, checkShard, checkSnapshot, checkTokenTerms, StoreUnavailable } from '../commands.js';
+import type { AppliedAnswer, AppliedCommand, Balance, CreditStore, OrgSnapshot, ProjectAnswer } from '../store.js';
+import { amount } from './answers.js';
+import type { Epochs } from './epochs.js';
+import { unavailable } from './failures.js';
+import type { Ask, Reply } from './lanes.js';
+import { orgTermsText, quotasText, tokenTermsText, useText } from './texts.js';
+import type { Topology } from './topology.js';
+
+/** One call may not keep the server from others for long. */
+const CLEAR_AT_ONCE = 500;
+const TOKENS_AT_ONCE = 100;
+const KEYS_TRIES_MAX = 4;
+
+/** The verbs by which Postgres tells the store what it knows. */
+export function createTelling(
+  ask: Ask,
+  topology: Topology,
+  epochs: Epochs,
+): Pick<CreditStore, 'project' | 'applied' | 'load' | 'transition'> {
+  return {
+    project: async (terms) => {
+      if ('org' in terms) checkOrgTerms(terms.org);
+      else checkTokenTerms(terms.token);
+      return project(ask, terms);
+    },
+    applied: async (command) => {
+      checkApplied(command);
+      // The first part carries the balance; the others only clear, which can but lower what is pending.
+      let answer = await appliedPart(ask, { ...command, clear: command.clear.slice(0, CLEAR_AT_ONCE) });
+      for (let at = CLEAR_AT_ONCE; at < command.clear.length && answer.kind === 'applied'; at += CLEAR_AT_ONCE) {
+        answer = await appliedPart(ask, { ...command, clear: command.clear.slice(at, at + CLEAR_AT_ONCE) });
+      }
+      return answer;
+    },
+    load: async (shard, orgs) => {
+      checkShard(shard);
+      for (const org of orgs) checkSnapshot(shard, org);
+      for (let at = 0; at < orgs.length; at += 100) {
+        await Promise.all(orgs.slice(at, at + 100).map((org) => load(ask, shard, org)));
+      }
+    },
+    transition: async (shard, from, to) => {
+      checkShard(shard);
+      if (to === 'open' && from.state !== 'filling') return false;
+      const slot = epochs.slot(shard);
+      await epochs.read(slot); // also finds the server that has it
+      const link = topology.linkOf(shard);
+      if (!link) return false;
+      const seen = from.state === 'absent' ? from.epoch : `${from.epoch}:${from.state}`;
+      const answer = await ask(
+        { shard, verb: 'transition', keys: [], fields: `${await link.learn()}|${to}`, texts: [seen], free: true },
+        (reply) => reply[0],
+      );
+      if (answer === 'moved') await epochs.read(slot);
+      return answer === 'moved';
+    },
+  };
+}
+
+async function project(ask: Ask, terms: Parameters<CreditStore['project']>[0]): Promise<ProjectAnswer> {
+  const isOrg = 'org' in terms;
+  const { orgId, version } = isOrg ? terms.org : terms.token;
+  const shard = shardOf(orgId);
+  const tag = `{${shard}}:`;
+  const own = isOrg ? `${tag}org:${orgId}` : `${tag}token:${terms.token.tokenId}`;
+  const keys = [own, `${tag}holds:${orgId}`, `${tag}pend:${orgId}`];
+  const texts = isOrg
+    ? [orgTermsText(terms.org), JSON.stringify(terms.org), '']
+    : [tokenTermsText(terms.token), JSON.stringify(terms.token), quotasText(terms.token)];
+  const fields = `${version}|${isOrg ? '-' : terms.token.tokenId}`;
+  return ask({ shard, verb: 'project', keys, fields, texts }, (reply) => {
+    if (reply[0] !== 'projected' && reply[0] !== 'older') return unavailable('broken', true);
+    return { kind: reply[0] } as const;
+  });
+}
+
+/** Whose requests are cleared is known only there: the script says which tokens it needs, and is asked again with them. */
+async function appliedPart(ask: Ask, command: AppliedCommand): Promise<AppliedAnswer> {
+  const shard = shardOf(command.orgId);
+  const tag = `{${shard}}:`;
+  const lines = new Map<TokenId, string>(command.tokens.map((use) => [use.tokenId, `${use.tokenId}=${useText(use)}\n`]));
+  const clear = command.clear.map(({ requestId, kind, cost }) => `${requestId}|${kind === 'final' ? 'C' : 'F'}|${cost}\n`).join('');
+  for (let tries = 0; tries < KEYS_TRIES_MAX; tries++) {
+    const keys = [`${tag}org:${command.orgId}`, `${tag}holds:${command.orgId}`, `${tag}pend:${command.orgId}`];
+    for (const tokenId of lines.keys()) keys.push(`${tag}token:${tokenId}`);
+    const reply = await ask(
+      { shard, verb: 'applied', keys, fields: balanceFields(command.balance), texts: [[...lines.values()].join(''), clear] },
+      (answer) => answer,
+    );
+    if ('kind' in reply) return reply;
+    if (reply[0] === 'applied') return { kind: 'applied', remaining: amount(reply[1]) };
+    if (reply[0] !== 'keys') return unavailable('broken', true);
+    for (const tokenId of reply.slice(1) as TokenId[]) lines.set(tokenId, `${tokenId}\n`);
+  }
+  return unavailable('broken', false);
+}
+
+async function load(ask: Ask, shard: string, org: OrgSnapshot): Promise<void> {
+  const tag = `{${shard}}:`;
+  const { orgId } = org.terms;
+  const orgTexts = [orgTermsText(org.terms), JSON.stringify(org.terms)];
+  for (let at = 0; at === 0 || at < org.tokens.length; at += TOKENS_AT_ONCE) {
+    const keys = [`${tag}org:${orgId}`, `${tag}holds:${orgId}`, `${tag}pend:${orgId}`];
+    const texts = [...orgTexts];
+    for (const { terms, use } of org.tokens.slice(at, at + TOKENS_AT_ONCE)) {
+      keys.push(`${tag}token:${terms.tokenId}`);
+      texts.push(terms.tokenId, tokenTermsText(terms), JSON.stringify(terms), quotasText(terms), useText(use));
+    }
+    const reply: Reply | { readonly kind: 'unavailable'; readonly reason: StoreUnavailable['reason'] } = await ask(
+      { shard, verb: 'load', keys, fields: balanceFields(org.balance), texts },
+      (answer) => answer,
+    );
+    if ('kind' in reply) throw new StoreUnavailable(reply.reason, `loading ${orgId}`);
+    if (reply[0] !== 'loaded') throw new StoreUnavailable('broken', `loading ${orgId}`);
+  }
+}
+
+const balanceFields = (balance: Balance): string =>
+  `${balance.avail}|${balance.balanceVersion}|${balance.monthSpent}|${balance.monthEndsAtMs}`;
