@@ -1,4 +1,5 @@
 import { mkdirSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { createProgress } from './banner.js';
 import { describeFinding, type Finding } from './config/finding.js';
 import { type Loaded, type LoadOptions, loadConfig } from './config/load.js';
@@ -8,6 +9,7 @@ import type { CreditStore } from './credits/store.js';
 import { openDatabase } from './db/client.js';
 import { startEmbeddedPostgres } from './db/embedded/start.js';
 import { lockDataFolder } from './db/lock.js';
+import { migrate } from './db/migrate.js';
 import type { Settings } from './domain/settings.js';
 import { runGateway, runOffice, runWhole, type Start } from './run.js';
 import { PART_VARIABLE, REFUSED_TO_START, supervise } from './supervisor.js';
@@ -81,6 +83,7 @@ async function embedded(start: Start): Promise<number> {
 }
 
 async function wholeOn(start: Start, url: string, mode: 'embedded' | 'database'): Promise<number> {
+  await prepareDatabase(start, url);
   const db = openDatabase({ url, ...(mode === 'embedded' ? { max: 1 } : {}) });
   const store = createEmbeddedStore();
   try {
@@ -101,12 +104,26 @@ async function gatewayPart(start: Start): Promise<number> {
 
 async function officePart(start: Start): Promise<number> {
   const { settings } = start.loaded;
-  const db = openDatabase({ url: settings.databaseUrl ?? '' });
+  const url = settings.databaseUrl ?? '';
+  await prepareDatabase(start, url);
+  const db = openDatabase({ url });
   const store = await redisStore(settings);
   try {
     return await runOffice({ ...start, db, store });
   } finally {
     await Promise.allSettled([db.close(), store.close()]);
+  }
+}
+
+/** On one connection of its own: a migration is one batch from BEGIN to COMMIT, and a pool could split it. */
+async function prepareDatabase(start: Start, url: string): Promise<void> {
+  start.progress.begin('preparing the database');
+  const db = openDatabase({ url, max: 1 });
+  try {
+    const { applied } = await migrate(db, { owner: `${hostname()}:${process.pid}` });
+    start.progress.done(applied.length > 0 ? `database ready, ${applied.length} migrations applied` : 'database ready');
+  } finally {
+    await db.close();
   }
 }
 

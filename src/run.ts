@@ -10,7 +10,6 @@ import type { Secrets } from './config/secrets.js';
 import { watchConfig } from './config/watch.js';
 import type { CreditStore } from './credits/store.js';
 import type { Database } from './db/client.js';
-import { migrate } from './db/migrate.js';
 import { createFront, type Front, hostFor } from './front.js';
 import { createOfficeRelay } from './gateway/office.js';
 import { createOffice, type Office } from './office.js';
@@ -35,7 +34,6 @@ type WithBoth = WithStore & { readonly db: Database };
 export async function runWhole(start: WithBoth & { readonly mode: Place['mode'] }): Promise<number> {
   const { settings } = start.loaded;
   const metrics = createMetrics();
-  await prepareDatabase(start);
   let book = buildBook(start.loaded.prices);
   const office = createOffice(officeDeps(start, metrics, () => book));
   const front = createFront({
@@ -84,7 +82,6 @@ export async function runOffice(start: WithBoth): Promise<number> {
   const metrics = createMetrics();
   shareWithPrimary(metrics);
   await mustWork(start.store);
-  await prepareDatabase(start);
   let book = buildBook(start.loaded.prices);
   const office = createOffice(officeDeps(start, metrics, () => book));
   const server = await listenOn(socketOf(start), office);
@@ -101,12 +98,6 @@ export async function runOffice(start: WithBoth): Promise<number> {
   await office.jobs.stop();
   watch.close();
   return 0;
-}
-
-async function prepareDatabase(start: WithBoth): Promise<void> {
-  start.progress.begin('preparing the database');
-  const { applied } = await migrate(start.db, { owner: ownerName() });
-  start.progress.done(applied.length > 0 ? `database ready, ${applied.length} migrations applied` : 'database ready');
 }
 
 async function mustWork(store: CreditStore): Promise<void> {
