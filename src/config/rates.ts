@@ -84,7 +84,7 @@ function readRate(at: Cursor, perTokens: number | undefined): Rate | undefined {
   const allowed = 'a multiple like 4x or 0.5x, or, with `per: 1M tokens`, a number of credits above 0';
   const found = at.scalar(allowed);
   if (!found) return undefined;
-  const multiple = found.plain ? /^((?:0|[1-9]\d{0,5})(?:\.\d{1,12})?)x$/.exec(found.text) : null;
+  const multiple = /^((?:0|[1-9]\d{0,5})(?:\.\d{1,12})?)x$/.exec(found.text);
   if (multiple) return Number(multiple[1]) > 0 ? { by: 'input', amount: multiple[1] ?? '' } : at.wrong(allowed);
   if (perTokens === undefined) return at.wrong(allowed);
   const amount = readExact(at);
