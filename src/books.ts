@@ -42,7 +42,7 @@ async function grant(db: Database, store: CreditStore, command: GrantCommand): P
   const told = await projectOrg(db, store, command.orgId);
   return {
     kind: 'granted',
-    grantId: String(posted.grantId),
+    grantId: `grant_${posted.grantId}`,
     available: posted.avail as Granted['available'],
     inForce: told.kind === 'projected',
     repeated: posted.repeated,
@@ -50,20 +50,21 @@ async function grant(db: Database, store: CreditStore, command: GrantCommand): P
 }
 
 async function wallet(db: Database, store: CreditStore, orgId: OrgId): Promise<Wallet | undefined> {
-  const [sheet, org, hot] = await Promise.all([readBalance(db, orgId), readOrg(db, orgId), store.inspect(orgId)]);
+  const [sheet, org, hot] = await Promise.all([readBalance(db, orgId), readOrg(db, orgId), store.inspect(orgId).catch(() => undefined)]);
   if (!sheet || !org) return undefined;
   const known = hot && !('kind' in hot) ? hot : null;
+  // Balance, pending and held from one look at the hot store: from two, a charge could count twice, or not at all.
   return {
-    booked: sheet.avail,
+    booked: known?.balance.avail ?? sheet.avail,
     debt: sheet.debt,
     overdraft: org.terms.overdraft,
     monthSpent: sheet.monthSpent,
     monthLimit: org.terms.limit,
     monthEndsAt: Number.isFinite(sheet.monthEndsAtMs) && sheet.monthEndsAtMs > 0 ? new Date(sheet.monthEndsAtMs) : null,
-    version: sheet.balanceVersion,
+    version: known?.balance.balanceVersion ?? sheet.balanceVersion,
     hot: known ? { held: known.held, pending: known.pend } : null,
     grants: sheet.grants.map((one) => ({
-      id: String(one.grantId),
+      id: `grant_${one.grantId}`,
       kind: one.kind,
       category: one.category,
       priority: one.priority,

@@ -14,7 +14,7 @@ const reconcileDirectly: ReconcileDirectly = async ({ databaseUrl, redisUrl }) =
   const db = openDatabase({ url: databaseUrl, max: 2, name: 'farebox reconcile' });
   const store = redisUrl === null ? null : createRedisStore({ url: redisUrl });
   try {
-    return await reconcile({ db, store });
+    return await reconcile({ db, ...(store ? { store } : {}) });
   } finally {
     await Promise.allSettled([store?.close(), db.close()]);
   }

@@ -71,7 +71,7 @@ async function answerCall(c: Context, one: Route, deps: ApiDeps): Promise<Respon
   const requestId = newRequestId();
   try {
     const result = await perform(c, one, { deps, requestId });
-    return sealed(result.kind === 'problem' ? problemResponse(result, requestId) : answerResponse(result, requestId), requestId);
+    return sealed(result.kind === 'problem' ? problemResponse(result, requestId) : answerResponse(result, requestId));
   } catch (error) {
     return failed(error, deps, requestId);
   }
@@ -112,13 +112,11 @@ function answerResponse({ status, body, headers }: Answer, requestId: string): R
 function failed(error: unknown, deps: ApiDeps, requestId: string): Response {
   const problem = problemOf(error);
   deps.log.error({ request_id: requestId, err: errorFacts(error) }, 'a management request failed');
-  return sealed(problemResponse(problem, requestId), requestId);
+  return sealed(problemResponse(problem, requestId));
 }
 
-/** What every answer carries, good or bad. */
-function sealed(response: Response, requestId?: string): Response {
-  if (requestId) response.headers.set('x-request-id', requestId);
-  else if (!response.headers.has('x-request-id')) response.headers.set('x-request-id', newRequestId());
+/** What every answer carries besides its id, good or bad. */
+function sealed(response: Response): Response {
   response.headers.set('cache-control', 'no-store');
   response.headers.set('x-content-type-options', 'nosniff');
   return response;

@@ -22,7 +22,7 @@ export function problemResponse(problem: Problem, requestId: string): Response {
   const { status, code, title, detail, errors, more, headers } = problem;
   const type = `urn:farebox:problem:${code}`;
   const body = JSON.stringify({ type, title, status, detail, code, request_id: requestId, ...(errors ? { errors } : {}), ...more });
-  return new Response(body, { status, headers: { 'content-type': 'application/problem+json', ...headers } });
+  return new Response(body, { status, headers: { 'content-type': 'application/problem+json', 'x-request-id': requestId, ...headers } });
 }
 
 const problem = (status: number, code: string, title: string, detail: string): Problem => ({

@@ -48,7 +48,7 @@ export const text = (max: number) =>
 const CONTROL = /[\u0000-\u001f\u007f]/;
 
 export const TimeIn = z.iso
-  .datetime({ offset: true, error: 'Write a time as 2026-12-31T23:59:59Z.' })
+  .datetime({ offset: true, abort: true, error: 'Write a time as 2026-12-31T23:59:59Z.' })
   .refine((value) => Number.isFinite(Date.parse(value)) && new Date(value).getUTCFullYear() <= 9999, 'This time does not exist.')
   .transform((value) => new Date(value).toISOString())
   .openapi({ type: 'string', format: 'date-time', example: '2026-12-31T23:59:59Z' });

@@ -1,0 +1,147 @@
+import { pino } from 'pino';
+import { afterAll, beforeAll, expect, inject } from 'vitest';
+import { apiRoutes, createApi } from '../../src/api/app.js';
+import type { ApiDeps, LedgerPort } from '../../src/api/deps.js';
+import type { Route } from '../../src/api/route.js';
+import { ProblemSchema } from '../../src/api/schemas.js';
+import { createLedgerPort, createProjections } from '../../src/books.js';
+import { createEmbeddedStore } from '../../src/credits/embedded/store.js';
+import type { CreditStore } from '../../src/credits/store.js';
+import { type Database, openDatabase } from '../../src/db/client.js';
+import { systemClock } from '../../src/domain/clock.js';
+import { buildBook } from '../../src/pricing/book.js';
+import { freshDatabase } from '../support/postgres.js';
+
+export const OPERATOR_KEY = 'ok-fb-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZab';
+const PEPPER = 'a pepper for tests that is long enough to be one';
+
+export interface Reply {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly body: Record<string, never> & { readonly [name: string]: unknown };
+  readonly text: string;
+}
+
+export interface Rig {
+  readonly db: Database;
+  readonly store: CreditStore;
+  readonly deps: ApiDeps;
+  readonly app: ReturnType<typeof createApi>;
+  /** With the operator key unless `authorization` says otherwise; every answer is held against the document. */
+  call(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Reply>;
+  org(name?: string): Promise<string>;
+  token(orgId: string, options?: Record<string, unknown>): Promise<{ id: string; secret: string }>;
+}
+
+/** A real Postgres, a real hot store and the whole API, for the tests of one file. */
+export function useApi(options: { reconcile?: LedgerPort['reconcile']; store?: (real: CreditStore) => CreditStore } = {}): Rig {
+  const parts: { rig?: Rig; end?: () => Promise<void> } = {};
+  beforeAll(async () => {
+    const database = await freshDatabase(inject('databaseUrl'));
+    const db = openDatabase({ url: database.url, max: 4 });
+    const store = await openStore(options.store);
+    parts.rig = rigOf(db, store, options.reconcile);
+    parts.end = async () => {
+      await db.close();
+      await database.drop();
+    };
+  });
+  afterAll(async () => parts.end?.());
+  return new Proxy({} as Rig, { get: (_, name) => Reflect.get(parts.rig ?? {}, name) });
+}
+
+export async function openStore(wrap: (real: CreditStore) => CreditStore = (real) => real): Promise<CreditStore> {
+  const real = createEmbeddedStore();
+  for (const shard of await real.shards()) {
+    await real.transition(shard.shard, shard, 'filling');
+    const filling = (await real.shards()).find((one) => one.shard === shard.shard);
+    if (filling) await real.transition(shard.shard, filling, 'open');
+  }
+  return wrap(real);
+}
+
+function rigOf(db: Database, store: CreditStore, reconcile: LedgerPort['reconcile'] | undefined): Rig {
+  const book = buildBook({
+    credits: { base: '200', value: { amount: '0.01', currency: 'USD' } },
+    groups: [{ name: 'vip', times: '0.8' }],
+    models: [],
+    meters: [],
+    unpriced: { kind: 'reject' },
+    defaults: false,
+    demo: true,
+    partBounds: { image: null, audio: null, file: null },
+  });
+  const deps: ApiDeps = {
+    db,
+    clock: systemClock,
+    pepper: PEPPER,
+    operatorKey: OPERATOR_KEY,
+    credits: { name: 'credit', value: { amount: '0.01', currency: 'USD' } },
+    prices: () => book,
+    log: pino({ level: 'silent' }),
+    project: createProjections(db, store),
+    ledger: { ...createLedgerPort(db, store), ...(reconcile ? { reconcile } : {}) },
+  };
+  const app = createApi(deps);
+  const routes = apiRoutes(deps);
+  const call: Rig['call'] = async (method, path, body, headers = {}) => {
+    const sent = typeof body === 'string' || body === undefined ? body : JSON.stringify(body);
+    const response = await app.request(`http://farebox.test${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${OPERATOR_KEY}`,
+        ...(sent === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      ...(sent === undefined ? {} : { body: sent }),
+    });
+    const text = await response.text();
+    const parsed = text === '' ? {} : (JSON.parse(text) as Reply['body']);
+    documented(routes, { method, path, response, body: parsed });
+    return { status: response.status, headers: response.headers, body: parsed, text };
+  };
+  return { db, store, deps, app, call, ...shortcuts(call) };
+}
+
+function shortcuts(call: Rig['call']): Pick<Rig, 'org' | 'token'> {
+  return {
+    org: async (name = 'Acme') => String((await call('POST', '/api/v1/admin/orgs', { name })).body['id']),
+    token: async (orgId, options = {}) => {
+      const made = await call('POST', `/api/v1/orgs/${orgId}/tokens`, { name: 'test', ...options });
+      expect(made.status, made.text).toBe(201);
+      return { id: String(made.body['id']), secret: String(made.body['secret']) };
+    },
+  };
+}
+
+interface Exchange {
+  readonly method: string;
+  readonly path: string;
+  readonly response: Response;
+  readonly body: unknown;
+}
+
+/** Every answer has the shape its route documents, and the headers that all answers carry. */
+function documented(routes: readonly Route[], { method, path, response, body }: Exchange): void {
+  expect(response.headers.get('x-request-id')).toMatch(/^req_[0-9a-f]{32}$/);
+  expect(response.headers.get('x-content-type-options')).toBe('nosniff');
+  expect(response.headers.get('cache-control')).toBe('no-store');
+  if (response.status >= 400) {
+    expect(response.headers.get('content-type')).toBe('application/problem+json');
+    const problem = ProblemSchema.parse(body);
+    expect(problem.status).toBe(response.status);
+    expect(problem.request_id).toBe(response.headers.get('x-request-id'));
+    return;
+  }
+  const route = routes.find((one) => one.method === method.toLowerCase() && matches(one.path, path));
+  if (!route) return;
+  const answer = route.answers[response.status];
+  expect(answer, `${method} ${route.path} does not document ${response.status}`).toBeDefined();
+  answer?.schema.parse(body);
+}
+
+const matches = (pattern: string, path: string): boolean =>
+  new RegExp(`^${pattern.replaceAll(/\{\w+\}/g, '[^/]+')}$`).test(path.split('?')[0] ?? '');
+
+export const pointers = (reply: Reply): string[] =>
+  ((reply.body['errors'] ?? []) as { pointer: string }[]).map(({ pointer }) => pointer).sort();
