@@ -57,12 +57,17 @@ export function amount(text: unknown) {
   return microCredits(typeof text === 'string' && /^-?\d{1,16}$/.test(text) ? Number(text) : Number.NaN);
 }
 
-const HOLD = /^(\d+)\|(\d+)\|(tok_[0-9A-Za-z]+)\|(\d+)\|([\s\S]*)$/;
+const HOLD = /^(\d+)\|(\d+)\|(tok_[0-9A-Za-z]+)\|(\d+)$/;
 const ENDED = /^([FC])\|(\d+)\|(tok_[0-9A-Za-z]+)$/;
 
 /** A hold as `writeHold` in lua/prelude/org.lua keeps it. */
-export function holdOf(orgId: OrgId, requestId: string, stored: string): (DueHold & { readonly deadlineMs: number }) | undefined {
-  const [, held, floor, tokenId = '', deadline, note = ''] = HOLD.exec(stored) ?? [];
+export function holdOf(
+  orgId: OrgId,
+  requestId: string,
+  stored: string,
+  note: string,
+): (DueHold & { readonly deadlineMs: number }) | undefined {
+  const [, held, floor, tokenId = '', deadline] = HOLD.exec(stored) ?? [];
   if (!isTokenId(tokenId) || !isRequestId(requestId)) return undefined;
   return { requestId, orgId, tokenId, amount: amount(held), floor: amount(floor), note, deadlineMs: Number(deadline) };
 }
@@ -71,7 +76,8 @@ export function orgState(reply: Reply, orgId: OrgId): OrgState | undefined | Una
   if (reply[0] === 'unknown') return undefined;
   if (reply[0] !== 'org') return BROKEN;
   const [avail, balanceVersion, monthSpent, monthEndsAtMs, held, pend, termsVersion, overdraft] = reply.slice(1, 9).map(amount);
-  const holds = pairs(reply[9]).map(([id, stored]) => holdOf(orgId, id, stored));
+  const kept = new Map(pairs(reply[9]));
+  const holds = [...kept].map(([id, stored]) => holdOf(orgId, id, stored, kept.get(`${id}.note`) ?? ''));
   const pending = pairs(reply[10]).map(([requestId, stored]) => {
     const [, kind, cost, tokenId = ''] = ENDED.exec(stored) ?? [];
     if (!isTokenId(tokenId) || !isRequestId(requestId)) return undefined;

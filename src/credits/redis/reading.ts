@@ -91,13 +91,13 @@ async function due(ask: Ask, linkOf: (shard: string) => Promise<Link>, shard: st
   if (members.length === 0) return [];
   const link = await linkOf(shard);
   const pipeline = link.redis.pipeline();
-  for (const [orgId, requestId = ''] of members) pipeline.hget(`{${shard}}:holds:${orgId}`, requestId);
+  for (const [orgId, requestId = ''] of members) pipeline.hmget(`{${shard}}:holds:${orgId}`, requestId, `${requestId}.note`);
   const stored = (await pipeline.exec()) ?? [];
   return members.flatMap(([orgId = '', requestId = ''], i) => {
-    const [error, text] = stored[i] ?? [];
-    if (error || typeof text !== 'string') return []; // it ended in between
-    const hold = holdOf(orgId as OrgId, requestId, text);
-    if (!hold) return [];
+    const [error, kept] = stored[i] ?? [];
+    const [facts, note] = error || !Array.isArray(kept) ? [] : kept;
+    const hold = typeof facts === 'string' && holdOf(orgId as OrgId, requestId, facts, String(note ?? ''));
+    if (!hold) return []; // it ended in between
     const { deadlineMs: _, ...out } = hold;
     return [out];
   });

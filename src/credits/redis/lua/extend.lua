@@ -30,13 +30,12 @@ if fits then
   move(org, more, 0, 0)
   move(token, more, 0, 0)
 end
-if least >= hold.floor then
-  hold.floor, hold.note = least, ARGV[8] -- a late copy of an older heartbeat must not put its note over a newer one
-end
+local note = least >= hold.floor and ARGV[8] or nil -- a late copy of an older heartbeat keeps the newer note
+hold.floor = math.max(hold.floor, least)
 hold.deadline = math.max(hold.deadline, nowMs() + lease)
-call('ZCARD', KEYS[2])
+typed(KEYS)
 
-writeHold(KEYS, id, orgId, hold)
+writeHold(KEYS, id, orgId, hold, note)
 save(KEYS[4], org)
 save(KEYS[5], token)
 return { fits and 'extended' or 'short', text(hold.amount) }

@@ -49,9 +49,9 @@ local least, short = room(org, token, amount)
 if short then return short end
 move(org, amount, 0, 0)
 move(token, amount, 0, 1)
-call('ZCARD', KEYS[2]) -- the last thing that could fail: from here on everything is written
+typed(KEYS) -- the last thing that could fail: from here on everything is written
 
-writeHold(KEYS, id, orgId, { amount = amount, floor = 0, token = tokenId, deadline = nowMs() + lease, note = ARGV[11] })
+writeHold(KEYS, id, orgId, { amount = amount, floor = 0, token = tokenId, deadline = nowMs() + lease }, ARGV[11])
 save(KEYS[4], org)
 save(KEYS[5], token)
 countRate(KEYS[8], rate, tokens)

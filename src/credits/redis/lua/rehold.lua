@@ -19,17 +19,16 @@ local before, ended = readHold(call('HGET', KEYS[6], id)), readEnded(call('HGET'
 local org, token = readOrg(KEYS[4], open), readToken(KEYS[5], open)
 if (before or ended or { token = tokenId }).token ~= tokenId then broken('owner') end
 if ended then return { 'settled' } end
-local hold = before or { amount = 0, floor = 0, token = tokenId, deadline = 0, note = ARGV[8] }
+local hold = before or { amount = 0, floor = 0, token = tokenId, deadline = 0 }
 local more = amount > hold.amount and amount - hold.amount or 0
 move(org, more, 0, 0)
 move(token, more, 0, before and 0 or 1)
 hold.amount, hold.deadline = hold.amount + more, math.max(hold.deadline, nowMs() + lease)
-if least >= hold.floor then
-  hold.floor, hold.note = least, ARGV[8]
-end
-call('ZCARD', KEYS[2])
+local note = least >= hold.floor and ARGV[8] or nil
+hold.floor = math.max(hold.floor, least)
+typed(KEYS)
 
-writeHold(KEYS, id, orgId, hold)
+writeHold(KEYS, id, orgId, hold, note)
 save(KEYS[4], org)
 save(KEYS[5], token)
 return { 'held' }

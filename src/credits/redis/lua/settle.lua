@@ -20,8 +20,7 @@ if kind ~= 'F' and kind ~= 'C' then broken('kind') end
 local hold, before = readHold(call('HGET', KEYS[6], id)), readEnded(call('HGET', KEYS[7], id))
 local org, token = readOrg(KEYS[4], open), readToken(KEYS[5], open)
 if (hold or before or { token = tokenId }).token ~= tokenId then broken('owner') end
-call('ZCARD', KEYS[2])
-call('XLEN', KEYS[3])
+typed(KEYS)
 if ARGV[7] == '1' and (not hold or hold.deadline > nowMs()) then
   if not hold then call('ZREM', KEYS[2], orgId .. ':' .. id) end
   return { 'not_due' }
@@ -33,7 +32,7 @@ move(token, -freed, added, hold and -1 or 0)
 
 -- First what is never refused for want of memory: after that nothing is, so running requests settle on a full server.
 call('ZREM', KEYS[2], orgId .. ':' .. id)
-if hold then call('HDEL', KEYS[6], id) end
+if hold then call('HDEL', KEYS[6], id, id .. '.note') end
 if grows then
   call('HSET', KEYS[7], id, kind .. '|' .. ARGV[6] .. '|' .. tokenId)
   call('XADD', KEYS[3], '*', 'o', orgId, 'r', id, 'k', kind, 'c', ARGV[6], 'e', event)

@@ -41,6 +41,16 @@ local function nowMs()
   return clockMs
 end
 
+-- Fails when the deadlines or the stream are something else than they should be, before anything is written. Once per
+-- run is enough: no verb changes what kind a key is.
+local isTyped = {}
+local function typed(KEYS)
+  if isTyped[KEYS[2]] then return end
+  call('ZCARD', KEYS[2])
+  call('XLEN', KEYS[3])
+  isTyped[KEYS[2]] = true
+end
+
 -- The answer when this shard cannot be asked: 'epoch' (another life of the data) or 'filling'. The second value says
 -- whether it is open. `during` is 'open', 'filling' or 'both'.
 local function closed(KEYS, ARGV, during)

@@ -1,7 +1,8 @@
 -- What is kept of an organization and its requests. Not a verb; the loader puts it in front of them.
 --   org hash:  balance 'avail|version|month spent|month ends ms' · sums 'held|pend' · json ·
 --              terms 'version|status|overdraft|limit or -|action|ceiling or -'
---   holds hash: request id → 'amount|floor|token id|deadline ms|note';  pend hash: request id → 'F or C|cost|token id'
+--   holds hash: request id → 'amount|floor|token id|deadline ms', request id.note → its note, unread here
+--   pend hash: request id → 'F or C|cost|token id'
 
 -- With `must` an unreadable balance is an error: it is never taken for 0. Without (while filling) its sums are left to
 -- the reload, which rebuilds them from the entries; `known` says which.
@@ -40,9 +41,9 @@ end
 
 local function readHold(stored)
   if not stored then return nil end
-  local amount, least, token, deadline, note = match(stored, '^(%d+)|(%d+)|(tok_%w+)|(%d+)|(.*)$')
+  local amount, least, token, deadline = match(stored, '^(%d+)|(%d+)|(tok_%w+)|(%d+)$')
   if not amount then broken('hold') end
-  return { amount = exact(amount), floor = exact(least), token = token, deadline = exact(deadline), note = note }
+  return { amount = exact(amount), floor = exact(least), token = token, deadline = exact(deadline) }
 end
 
 local function readEnded(stored)
@@ -52,8 +53,10 @@ local function readEnded(stored)
   return { kind = kind, cost = exact(cost), token = token }
 end
 
-local function writeHold(keys, requestId, orgId, hold)
-  local facts = text(hold.amount) .. '|' .. text(hold.floor) .. '|' .. hold.token .. '|' .. text(hold.deadline) .. '|'
-  call('HSET', keys[6], requestId, facts .. hold.note)
-  call('ZADD', keys[2], text(hold.deadline), orgId .. ':' .. requestId)
+-- Without a note the one that is there stays.
+local function writeHold(keys, requestId, orgId, hold, note)
+  local deadline = text(hold.deadline)
+  local facts = text(hold.amount) .. '|' .. text(hold.floor) .. '|' .. hold.token .. '|' .. deadline
+  if note then call('HSET', keys[6], requestId, facts, requestId .. '.note', note) else call('HSET', keys[6], requestId, facts) end
+  call('ZADD', keys[2], deadline, orgId .. ':' .. requestId)
 end

@@ -9,9 +9,11 @@ local function rebuild(holdsKey, pendKey)
   end
   local holds = call('HGETALL', holdsKey)
   for i = 2, #holds, 2 do
-    local hold = readHold(holds[i])
-    move(org, hold.amount, 0, 0)
-    move(of(hold.token), hold.amount, 0, 1)
+    local hold = not match(holds[i - 1], '%.note$') and readHold(holds[i])
+    if hold then
+      move(org, hold.amount, 0, 0)
+      move(of(hold.token), hold.amount, 0, 1)
+    end
   end
   local ended = call('HGETALL', pendKey)
   for i = 2, #ended, 2 do
