@@ -3,13 +3,13 @@ import { resolve } from 'node:path';
 /** What a person sees while the server starts. Progress first, never silence; then where everything is. */
 export interface Progress {
   /** Something begins that may take a moment. */
-  begin(words: string): void;
+  working(words: string): void;
   done(words: string): void;
 }
 
 export function createProgress(write: (text: string) => void = (text) => process.stdout.write(text)): Progress {
   return {
-    begin: (words) => write(`  … ${words}\n`),
+    working: (words) => write(`  … ${words}\n`),
     done: (words) => write(`  ✓ ${words}\n`),
   };
 }

@@ -65,10 +65,10 @@ async function topPart(start: Start): Promise<number> {
 
 async function embedded(start: Start): Promise<number> {
   const { settings } = start.loaded;
-  start.progress.begin('starting the embedded database (the first time takes a few seconds)');
+  start.progress.working('starting the embedded database (the first time takes a few seconds)');
   const postgres = await startEmbeddedPostgres({
     dataDir: settings.dataDir,
-    onProgress: (sentence) => start.progress.begin(sentence),
+    onProgress: (sentence) => start.progress.working(sentence),
     onFatal: (error) => {
       start.log.fatal({ err: error }, 'the embedded database cannot be started again');
       process.kill(process.pid, 'SIGTERM');
@@ -117,7 +117,7 @@ async function officePart(start: Start): Promise<number> {
 
 /** On one connection of its own: a migration is one batch from BEGIN to COMMIT, and a pool could split it. */
 async function prepareDatabase(start: Start, url: string): Promise<void> {
-  start.progress.begin('preparing the database');
+  start.progress.working('preparing the database');
   const db = openDatabase({ url, max: 1 });
   try {
     const { applied } = await migrate(db, { owner: `${hostname()}:${process.pid}` });

@@ -9,7 +9,7 @@ import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { Upstreams } from '../upstreams/upstreams.js';
 import { createAuthenticator } from './authenticate.js';
-import { ENDPOINTS, endpointOf } from './endpoints.js';
+import { endpointOf } from './endpoints.js';
 import { type GatewayError, internalError, sendError, unavailable, unknownPath, wrongMethod } from './errors.js';
 import type { GatewayParts } from './exchange.js';
 import type { Journal } from './journal.js';
@@ -134,6 +134,3 @@ function decoded(text: string): string {
     return text;
   }
 }
-
-/** The priced paths, for documentation and tests. */
-export const pricedPaths = (): readonly string[] => ENDPOINTS.map(({ path }) => `/v1${path}`);

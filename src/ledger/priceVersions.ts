@@ -10,8 +10,3 @@ export async function storePriceVersion(db: Database, book: { readonly version: 
     },
   );
 }
-
-/** The version that was put in force last, with its text. */
-export async function latestPriceVersion(db: Database): Promise<{ readonly hash: string; readonly canonical: string } | undefined> {
-  return db.one('select hash, canonical from price_versions order by activated_at desc limit 1', [], { idempotent: true });
-}
