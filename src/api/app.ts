@@ -14,7 +14,7 @@ import { guard } from './guard.js';
 import { logRoutes } from './logs.js';
 import { documentOf, register } from './openapi.js';
 import { orgRoutes } from './orgs.js';
-import { type Problem, problemResponse, unknownPath, wrongMethod } from './problem.js';
+import { type Problem, problemResponse, unknownPath, unreadable, wrongMethod } from './problem.js';
 import { reconciliationRoutes } from './reconciliation.js';
 import { type Answer, answer, type Method, type Route, route } from './route.js';
 import { tokenActionRoutes } from './tokenActions.js';
@@ -24,7 +24,11 @@ import { tokenRoutes } from './tokens.js';
 export function createApi(deps: ApiDeps): OpenAPIHono {
   const app = new OpenAPIHono();
   const routes = apiRoutes(deps);
-  const document = documentRoute(() => documentOf(app));
+  let made: unknown;
+  const document = documentRoute(() => {
+    made ??= documentOf(app);
+    return made;
+  });
   for (const one of [...routes, document]) {
     register(app.openAPIRegistry, one);
     app.on(one.method.toUpperCase(), honoPath(one.path), (c) => answerCall(c, one, deps));
@@ -39,7 +43,10 @@ export function createApi(deps: ApiDeps): OpenAPIHono {
 
 /** The same API as a listener of Node's HTTP server. */
 export function apiListener(app: OpenAPIHono): RequestListener {
-  const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false });
+  const listener = getRequestListener(app.fetch, {
+    overrideGlobalObjects: false,
+    errorHandler: () => sealed(problemResponse(unreadable(), newRequestId())),
+  });
   return (req, res) => {
     listener(req, res).catch(() => res.destroy());
   };

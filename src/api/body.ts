@@ -67,14 +67,22 @@ function depthOf(text: string): number {
   return deepest;
 }
 
-/** `__proto__` as a key would pass a schema unseen, because validators skip it. */
+/** `__proto__` as a key would pass a schema unseen, because validators skip it; half characters and NUL cannot be stored. */
 function trapsIn(value: unknown, pointer: string): FieldError[] {
+  if (typeof value === 'string') return STORABLE.test(value) ? [] : [unstorable(pointer)];
   if (typeof value !== 'object' || value === null) return [];
-  return Object.entries(value).flatMap(([key, item]) =>
-    key === '__proto__'
-      ? [{ pointer: `${pointer}/__proto__`, code: 'unknown_field', message: 'There is no field "__proto__".' }]
-      : trapsIn(item, `${pointer}/${escapePointer(key)}`),
-  );
+  return Object.entries(value).flatMap(([key, item]) => {
+    if (key === '__proto__') return [{ pointer: `${pointer}/__proto__`, code: 'unknown_field', message: 'There is no field "__proto__".' }];
+    return STORABLE.test(key) ? trapsIn(item, `${pointer}/${escapePointer(key)}`) : [unstorable(pointer)];
+  });
 }
+
+export const STORABLE = /^[^\0\p{Surrogate}]*$/u;
+
+const unstorable = (pointer: string): FieldError => ({
+  pointer,
+  code: 'wrong_form',
+  message: 'This text has characters that cannot be stored.',
+});
 
 export const escapePointer = (key: string): string => key.slice(0, 100).replaceAll('~', '~0').replaceAll('/', '~1');

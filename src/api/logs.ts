@@ -5,6 +5,7 @@ import { isOrgId, isRequestId, isTokenId } from '../domain/ids.js';
 import { listLogs } from '../usage/listLogs.js';
 import type { LogRow } from '../usage/logRow.js';
 import { readLog } from '../usage/readLog.js';
+import { STORABLE } from './body.js';
 import { createCursors } from './cursor.js';
 import { type ApiDeps, shown } from './deps.js';
 import { noSuchOrg } from './orgs.js';
@@ -59,7 +60,7 @@ const listOf = <Item extends string>(item: z.ZodType<Item, string>) =>
 const Query = z.strictObject({
   from: TimeIn.optional(),
   to: TimeIn.optional(),
-  model: listOf(z.string().min(1, 'Name a model.').max(256)),
+  model: listOf(z.string().min(1, 'Name a model.').max(256).regex(STORABLE, 'No model has such a name.')),
   token_id: listOf(z.string().refine(isTokenId, 'A token id looks like tok_07Ab12Cd34Ef56.')),
   status: listOf(z.enum(STATUSES)),
   limit: LimitQuery,

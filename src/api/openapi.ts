@@ -35,6 +35,7 @@ export function register(registry: Registry, one: Route): void {
   registry.registerPath({ ...config, 'x-permission': one.permission } as RouteConfig);
 }
 
+/** To be made once: it adds to the registry. */
 export function documentOf(app: OpenAPIHono): unknown {
   app.openAPIRegistry.registerComponent('securitySchemes', 'operatorKey', {
     type: 'http',

@@ -35,6 +35,9 @@ const problem = (status: number, code: string, title: string, detail: string): P
 
 export const malformed = (detail: string, code = 'malformed_body'): Problem => problem(400, code, 'The body cannot be read', detail);
 
+export const unreadable = (): Problem =>
+  problem(400, 'malformed_request', 'The request cannot be read', 'Its address or its Host header is not valid.');
+
 export const invalid = (errors: readonly FieldError[]): Problem => ({
   ...problem(
     400,

@@ -118,6 +118,17 @@ describe('bodies', () => {
     expect(({} as Record<string, unknown>)['polluted']).toBeUndefined();
   });
 
+  test('400: texts that no database can keep, as value, as key and in a filter', async () => {
+    const org = await api.org();
+    for (const bad of ['\\u0000', '\\ud800', 'a\\udfffb']) {
+      expect((await post(`{"name":"${bad}"}`)).status, bad).toBe(400);
+      expect((await api.call('PATCH', `${ORGS}/${org}`, `{"prices":{"${bad}":"0.5"}}`)).status, bad).toBe(400);
+      expect((await api.call('POST', `/api/v1/orgs/${org}/tokens`, `{"name":"x","models":["${bad}"]}`)).status, bad).toBe(400);
+    }
+    expect((await api.call('GET', `/api/v1/orgs/${org}/logs?model=%00`)).status).toBe(400);
+    expect((await post('{"name":"Ünïcödé 🚌 公司"}')).body['name']).toBe('Ünïcödé 🚌 公司');
+  });
+
   test('400: bytes that are no UTF-8', async () => {
     const response = await api.app.request(`http://farebox.test${ORGS}`, {
       method: 'POST',
@@ -138,5 +149,6 @@ describe('GET /api/v1/openapi.json', () => {
       expect(Object.keys(responses ?? {}), `${method} ${path}`).toEqual([...Object.keys(answers), 'default']);
     }
     expect(JSON.stringify(document)).toContain('"Token"');
+    expect((await api.call('GET', '/api/v1/openapi.json')).text, 'asking twice adds nothing').toBe(reply.text);
   });
 });
