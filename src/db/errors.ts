@@ -10,7 +10,7 @@ export class DatabaseError extends Error {
   readonly maybeDone: boolean;
 
   constructor(cause: unknown, code: string, message: string, maybeDone: boolean) {
-    super(message, { cause });
+    super(message); // without its cause: the driver hangs the statement and its values on it
     this.code = code;
     this.maybeDone = maybeDone;
     this.constraint = textOf(cause, 'constraint_name') ?? null;

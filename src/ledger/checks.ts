@@ -147,8 +147,8 @@ export const CHECKS: readonly Check[] = [
 ];
 
 /**
- * What each row costs by its own breakdown. Fractions like 1/3 are not exact here, so a row is named only when it is off
- * by more than their error. With many rows every `$1`-th is looked at.
+ * What each row costs by its own breakdown. Fractions like 1/3 are not exact here, so such a row is named only when it is
+ * off by more than their error. With many rows every `$1`-th is looked at.
  */
 export const PRICES: Check = {
   name: 'prices_recompute',
@@ -160,9 +160,10 @@ export const PRICES: Check = {
       select s.request_id, s.org_id, s.cost, coalesce((
         select sum((l ->> 'quantity')::numeric * split_part(l ->> 'rate', '/', 1)::numeric(60, 30) / coalesce(nullif(split_part(l ->> 'rate', '/', 2), ''), '1')::numeric)
         from json_array_elements(s.breakdown -> 'lines') l), 0)
-        * split_part(s.breakdown ->> 'times', '/', 1)::numeric(60, 30) / coalesce(nullif(split_part(s.breakdown ->> 'times', '/', 2), ''), '1')::numeric as exact
+        * split_part(s.breakdown ->> 'times', '/', 1)::numeric(60, 30) / coalesce(nullif(split_part(s.breakdown ->> 'times', '/', 2), ''), '1')::numeric as exact,
+        case when s.breakdown::text like '%/%' then 0.000000001 else 0 end as error
       from sample s
     )
-    ${fault(`'req_' || replace(request_id::text, '-', '')`, 'ceil(exact - 0.000001)', 'cost', `format('request %s was charged %s, its breakdown makes %s', 'req_' || replace(request_id::text, '-', ''), cost, ceil(exact - 0.000001))`)}
-    from priced where cost not between least(ceil(exact - 0.000001), 999999999999999) and least(ceil(exact + 0.000001), 999999999999999)`,
+    ${fault(`'req_' || replace(request_id::text, '-', '')`, 'ceil(exact - error)', 'cost', `format('request %s was charged %s, its breakdown makes %s', 'req_' || replace(request_id::text, '-', ''), cost, ceil(exact - error))`)}
+    from priced where cost not between least(ceil(exact - error), 999999999999999) and least(ceil(exact + error), 999999999999999)`,
 };
