@@ -8,6 +8,7 @@ import { createGateway, type Gateway } from './gateway/gateway.js';
 import { createHealth, type Health } from './gateway/health.js';
 import { openJournal } from './gateway/journal.js';
 import { createHttpServer } from './gateway/server.js';
+import { type ShardWatch, watchShards } from './gateway/shards.js';
 import { buildBook, type PriceBook } from './pricing/book.js';
 import { createTokenCounter, type TokenCounter } from './pricing/tokens.js';
 import type { Log } from './telemetry/log.js';
@@ -48,7 +49,8 @@ export function createFront(deps: FrontDeps): Front {
   let book = buildBook(deps.prices);
   let upstreams = createUpstreams(settings.upstreams);
   const counter = createTokenCounter();
-  const health = createHealth(store);
+  const shards = watchShards(store);
+  const health = createHealth(shards);
   const journal = openJournal({
     folder: deps.journalFolder,
     onTrouble: (words) => {
@@ -62,6 +64,7 @@ export function createFront(deps: FrontDeps): Front {
     credits: settings.credits,
     pepper: deps.pepper,
     journal,
+    shards,
     prices: () => book,
     upstreams: () => upstreams,
     counter,
@@ -84,7 +87,7 @@ export function createFront(deps: FrontDeps): Front {
       old.close().catch((error) => log.warn({ err: error }, 'an upstream did not close'));
     },
     cut: () => gateway.cut(),
-    shutdown: () => shutdown({ server, gateway, health, counter, upstreams: () => upstreams, drainMs: settings.gateway.drainMs }),
+    shutdown: () => shutdown({ server, gateway, health, shards, counter, upstreams: () => upstreams, drainMs: settings.gateway.drainMs }),
   };
 }
 
@@ -139,6 +142,7 @@ interface Closing {
   readonly server: Server;
   readonly gateway: Gateway;
   readonly health: Health;
+  readonly shards: ShardWatch;
   readonly counter: TokenCounter;
   readonly upstreams: () => Upstreams;
   readonly drainMs: number;
@@ -151,7 +155,7 @@ async function shutdown(closing: Closing): Promise<boolean> {
   closing.server.close();
   const settled = await closing.gateway.flush(FLUSH_MS);
   closing.gateway.close();
-  closing.health.close();
+  closing.shards.close();
   closing.server.closeAllConnections();
   await Promise.allSettled([closing.counter.close(), closing.upstreams().destroy()]);
   return settled;

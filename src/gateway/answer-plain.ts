@@ -10,6 +10,7 @@ export class PlainAnswer implements Answer {
   private readonly context: AnswerContext;
   private readonly kept: Buffer[] = [];
   private bytes = 0;
+  private unkeptBytes = 0;
   private tail: Buffer = Buffer.alloc(0);
   private streaming = false;
   private over = false;
@@ -21,7 +22,10 @@ export class PlainAnswer implements Answer {
   data(chunk: Buffer): boolean {
     if (this.over) return true;
     this.bytes += chunk.length;
-    if (this.streaming) return this.passOn(chunk);
+    if (this.streaming) {
+      this.keep(chunk);
+      return this.passOn(chunk);
+    }
     this.kept.push(chunk);
     return this.bytes <= this.context.parts.settings.bufferedResponseBytesMax ? true : this.startStreaming();
   }
@@ -34,7 +38,7 @@ export class PlainAnswer implements Answer {
       this.refuse(problem, false);
       return;
     }
-    const cost = this.settle(this.context.exchange.gone ? 'cancelled' : 'complete', body, []);
+    const cost = this.settle(this.context.exchange.gone ? 'cancelled' : 'complete', body, { whole: true });
     this.deliver(body, cost);
     this.context.over(this.context.exchange.gone ? 'cancelled' : 'complete');
   }
@@ -56,7 +60,7 @@ export class PlainAnswer implements Answer {
     return 0;
   }
 
-  /** Too large to hold back: what is here goes out, the rest as it comes; only the end is kept, for its usage. */
+  /** Too large to hold back: what is here goes out, the rest as it comes. It is kept within a bound, should we have to count. */
   private startStreaming(): boolean {
     const { exchange, httpStatus, headers } = this.context;
     this.streaming = true;
@@ -64,9 +68,12 @@ export class PlainAnswer implements Answer {
     const length = headers['content-length'];
     if (length && headers['content-encoding'] === undefined) out['content-length'] = length;
     if (!exchange.gone) exchange.res.writeHead(httpStatus, out);
-    const body = Buffer.concat(this.kept);
-    this.kept.length = 0;
-    return this.passOn(body);
+    return this.passOn(Buffer.concat(this.kept));
+  }
+
+  private keep(chunk: Buffer): void {
+    if (this.unkeptBytes === 0 && this.bytes <= this.context.parts.settings.retainedOutputBytesMax) this.kept.push(chunk);
+    else this.unkeptBytes += chunk.length;
   }
 
   private passOn(chunk: Buffer): boolean {
@@ -101,13 +108,14 @@ export class PlainAnswer implements Answer {
   /** No answer at all is not paid for; one that was cut is, as far as it came. */
   private refuse(error: GatewayError, cutShort: boolean): void {
     const { exchange } = this.context;
-    this.settle(exchange.gone ? 'cancelled' : cutShort ? 'partial' : 'failed', this.whole(), [error.code], cutShort);
+    this.settle(exchange.gone ? 'cancelled' : cutShort ? 'partial' : 'failed', this.whole(), { flag: error.code, owed: cutShort });
     if (this.streaming) exchange.res.destroy();
     else sendError(exchange.res, error, exchange.id);
     this.context.over(cutShort ? 'partial' : 'failed');
   }
 
-  private settle(status: RequestStatus, body: Buffer, flags: readonly string[], owed = true): number | null {
+  private settle(status: RequestStatus, body: Buffer, how: { whole?: boolean; owed?: boolean; flag?: string }): number | null {
+    const { whole = false, owed = true, flag } = how;
     this.over = true;
     const { context } = this;
     return context.parts.settlements.finish(context.exchange, {
@@ -117,17 +125,20 @@ export class PlainAnswer implements Answer {
       attempts: context.attempts,
       ttftMs: null,
       finishReason: finishReasonIn(body),
+      whole,
       owed,
       reported: owed ? lastUsage(body) : undefined,
       stream: false,
-      delivered: [body],
-      uncountedEvents: 0,
-      flags,
+      delivered: this.streaming ? this.kept : [body],
+      uncountedEvents: Math.ceil(this.unkeptBytes / BYTES_PER_TOKEN),
+      flags: flag ? [flag] : [],
     });
   }
 }
 
 const TAIL_BYTES = 64 * 1024;
+/** For what was not kept. */
+const BYTES_PER_TOKEN = 4;
 
 /** An empty page, an HTML page or an error object inside a 200 is no answer. */
 function problemWith(body: Buffer): GatewayError | null {

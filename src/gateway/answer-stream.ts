@@ -2,24 +2,19 @@ import type { RequestStatus } from '../domain/charge.js';
 import { formatCredits } from '../domain/credits.js';
 import type { Failure } from '../upstreams/forward.js';
 import { type Answer, type AnswerContext, answerHeaders, remainingAfter } from './answer.js';
-import { errorFrame, type GatewayError, upstreamError } from './errors.js';
+import { errorFrame, type GatewayError, sendError, upstreamError } from './errors.js';
 import { StreamMeter } from './meter.js';
 
 /** A stream of events on its way to the client, byte for byte, metered as it goes. */
 export class StreamAnswer implements Answer {
   private readonly context: AnswerContext;
   private readonly meter: StreamMeter;
+  private begun = false;
   private over = false;
 
   constructor(context: AnswerContext) {
     this.context = context;
     this.meter = new StreamMeter({ hideUsage: context.hideUsage, keepBytesMax: context.parts.settings.retainedOutputBytesMax });
-    const { exchange } = context;
-    const headers = answerHeaders(context);
-    headers['cache-control'] = 'no-cache';
-    headers['x-accel-buffering'] = 'no';
-    headers['x-credits-remaining'] = formatCredits(remainingAfter(exchange, exchange.admission.amount));
-    if (!exchange.gone) exchange.res.writeHead(context.httpStatus, headers);
   }
 
   data(chunk: Buffer): boolean {
@@ -70,21 +65,30 @@ export class StreamAnswer implements Answer {
   }
 
   private fault(code: string, message: string, status: 502 | 504 = 502): void {
-    this.cut(upstreamError(status, code, `${message} You were charged for what was delivered.`));
+    const owed = this.isOwed() ? 'You were charged for what was delivered.' : 'Nothing was charged.';
+    this.cut(upstreamError(status, code, `${message} ${owed}`));
+  }
+
+  /** A failure before the first event is no answer, and is not paid for: nothing was delivered. */
+  private isOwed(): boolean {
+    return this.meter.eventsDelivered() > 0;
   }
 
   /** A failed stream ends with an error event and no `[DONE]`; half an event before it must not swallow it. */
   private close(error: GatewayError): void {
-    const { exchange } = this.context;
-    this.settle('partial', [error.code]);
-    if (!exchange.gone) exchange.res.end(`${this.meter.endsOpen() ? '\n\n' : ''}${errorFrame(error, exchange.id)}`);
-    this.context.over('partial');
+    const { res, gone, id } = this.context.exchange;
+    const status = this.isOwed() ? 'partial' : 'failed';
+    this.settle(status, [error.code]);
+    if (!this.begun) sendError(res, error, id);
+    else if (!gone) res.end(`${this.meter.endsOpen() ? '\n\n' : ''}${errorFrame(error, id)}`);
+    this.context.over(status);
   }
 
   private finish(status: RequestStatus, last: Buffer | null): void {
     this.settle(status, []);
     const { res, gone } = this.context.exchange;
     if (!gone) {
+      this.begin();
       if (last) res.end(last);
       else res.end();
     }
@@ -93,7 +97,21 @@ export class StreamAnswer implements Answer {
 
   private write(bytes: Buffer | null): boolean {
     const { res, gone } = this.context.exchange;
-    return bytes && !gone ? res.write(bytes) : true;
+    if (!bytes || gone) return true;
+    this.begin();
+    return res.write(bytes);
+  }
+
+  /** Not before there is something to say: until then a failure can still be an ordinary error answer. */
+  private begin(): void {
+    if (this.begun) return;
+    this.begun = true;
+    const { context } = this;
+    const headers = answerHeaders(context);
+    headers['cache-control'] = 'no-cache';
+    headers['x-accel-buffering'] = 'no';
+    headers['x-credits-remaining'] = formatCredits(remainingAfter(context.exchange, context.exchange.admission.amount));
+    context.exchange.res.writeHead(context.httpStatus, headers);
   }
 
   private settle(status: RequestStatus, flags: readonly string[]): void {
@@ -107,7 +125,8 @@ export class StreamAnswer implements Answer {
       attempts: context.attempts,
       ttftMs: context.ttftMs,
       finishReason: reasons.at(-1) ?? null,
-      owed: true,
+      whole: status === 'complete',
+      owed: status !== 'failed',
       reported: meter.usage(),
       stream: true,
       delivered: meter.kept,

@@ -22,10 +22,10 @@ export async function countUsage(
   const flags = [...counted.flags];
   const ours: Usage = { ...NO_USAGE, input: counted.input, output: counted.output + outcome.uncountedEvents };
   if (reported.kind === 'absurd') flags.push('usage_absurd');
-  if (reported.kind === 'none' && outcome.status === 'complete') flags.push('usage_missing');
+  if (reported.kind === 'none' && outcome.whole) flags.push('usage_missing');
   if (reported.kind === 'usage') {
     const { usage } = reported;
-    if (outcome.status === 'complete' && !counted.delivered) return { usage, source: 'upstream', flags: [...flags, ...reported.flags] };
+    if (outcome.whole && !counted.delivered) return { usage, source: 'upstream', flags: [...flags, ...reported.flags] };
     if (usage.input > ours.input || usage.output > ours.output) {
       const larger = { ...usage, input: Math.max(usage.input, ours.input), output: Math.max(usage.output, ours.output) };
       return { usage: larger, source: larger.output === usage.output ? 'upstream' : 'estimated', flags };

@@ -79,6 +79,8 @@ export interface Outcome {
   readonly attempts: number;
   readonly ttftMs: number | null;
   readonly finishReason: string | null;
+  /** The upstream's answer came to its regular end, whoever was still there to read it. */
+  readonly whole: boolean;
   /** False when by the published rules nothing is owed: the upstream was never asked, or answered with an error. */
   readonly owed: boolean;
   /** The upstream's own report, unread. */
@@ -87,7 +89,7 @@ export interface Outcome {
   readonly stream: boolean;
   /** What the client was given; counted when the report is missing, cut short or untrue. */
   readonly delivered: readonly Buffer[];
-  /** Streamed events beyond what was kept: each counts as one output token. */
+  /** Output tokens beyond what was kept: one for each streamed event, or for four bytes. */
   readonly uncountedEvents: number;
   readonly flags: readonly string[];
 }

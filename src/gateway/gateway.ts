@@ -19,6 +19,7 @@ import { createOutbox } from './outbox.js';
 import { createRecovery } from './recovery.js';
 import { relay } from './relay.js';
 import { createSettlements } from './settlements.js';
+import type { ShardWatch } from './shards.js';
 
 export interface GatewayDeps {
   readonly store: CreditStore;
@@ -26,6 +27,7 @@ export interface GatewayDeps {
   readonly credits: CreditSettings;
   readonly pepper: string;
   readonly journal: Journal;
+  readonly shards: ShardWatch;
   readonly prices: () => PriceBook;
   readonly upstreams: () => Upstreams;
   readonly counter: TokenCounter;
@@ -71,6 +73,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
   }, TICK_MS);
   ticker.unref();
   recovery.replay();
+  deps.shards.onLook(recovery.look);
   const cut = (): void => open.cutAll(shuttingDown());
   let draining = false;
   return {

@@ -1,4 +1,4 @@
-import type { CreditStore, SettleCommand } from '../credits/store.js';
+import type { CreditStore, SettleCommand, ShardState } from '../credits/store.js';
 import type { MicroCredits } from '../domain/credits.js';
 import { type OrgId, type RequestId, shardOf } from '../domain/ids.js';
 import type { Log } from '../telemetry/log.js';
@@ -10,8 +10,10 @@ import type { Outbox } from './outbox.js';
 export interface Recovery {
   /** What the last life of this process left unfinished: its settlements are sent again, its open holds end at their floor. */
   replay(): void;
-  /** Confirms what Postgres has, and after the store was lost gives it back what only we know. Called about once a second. */
+  /** Confirms what Postgres has. Called about once a second. */
   tick(): Promise<void>;
+  /** After the store was lost, gives it back what only we know. */
+  look(states: readonly ShardState[]): void;
 }
 
 const ASK_AT_ONCE = 500;
@@ -27,17 +29,20 @@ export function createRecovery(parts: {
   const { store, journal, outbox, open, log } = parts;
   const epochs = new Map<string, string>();
 
-  const watchEpochs = async (): Promise<void> => {
-    for (const { shard, state, epoch } of await store.shards()) {
+  const look = (states: readonly ShardState[]): void => {
+    const lost = new Set<string>();
+    for (const { shard, state, epoch } of states) {
       const before = epochs.get(shard);
       if (state === 'absent' || lifeOf(epoch) === before) continue;
       epochs.set(shard, lifeOf(epoch));
       if (before === undefined) continue;
-      log.warn({ shard }, 'the hot store lost this shard; open holds and unconfirmed settlements are sent again');
       open.restore(shard);
-      const lines = journal.replay().settled.filter(({ orgId }) => shardOf(orgId) === shard);
-      for (const line of lines) outbox.resend(settleCommand(line));
+      lost.add(shard);
     }
+    if (lost.size === 0) return;
+    log.warn({ shards: lost.size }, 'the hot store lost what it had; open holds and unconfirmed settlements are sent again');
+    const lines = journal.replay().settled.filter(({ orgId }) => lost.has(shardOf(orgId)));
+    for (const line of lines) outbox.resend(settleCommand(line));
   };
 
   const confirm = async (orgId: OrgId, ids: readonly RequestId[]): Promise<void> => {
@@ -61,8 +66,8 @@ export function createRecovery(parts: {
       for (const line of left.settled) outbox.resend(settleCommand(line));
       for (const line of left.held) outbox.send(floorCommand(line));
     },
+    look,
     tick: async () => {
-      await watchEpochs();
       let count = 0;
       for (const [orgId, ids] of journal.unconfirmed()) {
         count += ids.length;

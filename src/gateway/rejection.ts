@@ -12,8 +12,11 @@ export interface Rejection {
 
 /** Whether another attempt may succeed: the same request elsewhere, or here once more. */
 export function isRetryable(status: number): boolean {
-  return status >= 500 || status === 429 || status === 408 || status === 401 || status === 403 || (status >= 300 && status < 400);
+  return status >= 500 || status < 400 || status === 429 || status === 408 || isAboutUs(status);
 }
+
+/** The provider's quarrel is with the operator: a wrong key, no rights, an unpaid bill. */
+const isAboutUs = (status: number): boolean => status === 401 || status === 402 || status === 403;
 
 /** Worth asking the same upstream again: it was its momentary state, not its opinion. */
 export const isTransient = (status: number): boolean => status >= 500 || status === 408;
@@ -21,8 +24,12 @@ export const isTransient = (status: number): boolean => status >= 500 || status 
 /** What the client is told. Never the provider's words about its own key, never a redirect, never an HTML page. */
 export function rejectionError(rejection: Rejection, upstream: UpstreamSettings): GatewayError {
   const { status } = rejection;
-  if (status === 401 || status === 403) {
-    return upstreamError(502, 'upstream_refused', 'The upstream did not accept this gateway. The operator has to check its key.');
+  if (isAboutUs(status)) {
+    return upstreamError(
+      502,
+      'upstream_refused',
+      'The upstream did not accept this gateway. The operator has to check its key and account.',
+    );
   }
   if (status === 429) {
     const after = rejection.headers['retry-after'];

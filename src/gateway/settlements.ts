@@ -47,7 +47,7 @@ export function createSettlements(parts: SettlementParts): Settlements {
     finish: (exchange, outcome) => {
       if (!outcome.owed) return settle(exchange, outcome, { usage: NO_USAGE, source: 'estimated', flags: [] });
       const reported = readUsage(outcome.reported, limitsOf(exchange, outcome));
-      if (reported.kind === 'usage' && outcome.status === 'complete' && !isZero(exchange, reported.usage)) {
+      if (reported.kind === 'usage' && outcome.whole && !isZero(exchange, reported.usage)) {
         return settle(exchange, outcome, { usage: reported.usage, source: 'upstream', flags: reported.flags });
       }
       countThenSettle(exchange, outcome, reported).catch((error) =>

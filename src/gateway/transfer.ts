@@ -192,6 +192,7 @@ export class Transfer implements Running {
       attempts: this.attempts,
       ttftMs: null,
       finishReason: null,
+      whole: false,
       owed,
       reported: undefined,
       stream: this.exchange.asked.stream,
