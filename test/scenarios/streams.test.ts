@@ -134,14 +134,17 @@ const ABSURD = [
   [],
 ];
 
-test.each(ABSURD.map((usage) => ({ usage })))('B8: usage $usage cannot be true, so the stream is counted and the row says so', async ({ usage }) => {
-  will(up.says('four words of text', up.usageOf(usage)));
-  const { row, result, sent } = await exchange(me, chat());
-  expect(row.source).toBe('estimated');
-  expect(row.flags.some((flag) => flag === 'usage_absurd' || flag === 'usage_missing')).toBe(true);
-  const delivered = [result.body];
-  expect(row.charged.micro).toBe(await countedCost({ request: sent, response: delivered, stream: true }));
-});
+test.each(ABSURD.map((usage) => ({ usage })))(
+  'B8: usage $usage cannot be true, so the stream is counted and the row says so',
+  async ({ usage }) => {
+    will(up.says('four words of text', up.usageOf(usage)));
+    const { row, result, sent } = await exchange(me, chat());
+    expect(row.source).toBe('estimated');
+    expect(row.flags.some((flag) => flag === 'usage_absurd' || flag === 'usage_missing')).toBe(true);
+    const delivered = [result.body];
+    expect(row.charged.micro).toBe(await countedCost({ request: sent, response: delivered, stream: true }));
+  },
+);
 
 test('B8: a number too large for JavaScript is absurd, not infinite', async () => {
   will(
