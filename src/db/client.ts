@@ -1,9 +1,8 @@
 import postgres from 'postgres';
 import { DatabaseError, databaseError, isAway, isLost, isRetryable } from './errors.js';
-import { parameter, TYPES } from './values.js';
+import { type Param, parameter, TYPES } from './values.js';
 
-/** One value of a statement. Objects go to json columns; arrays are text, number or time arrays. */
-export type Param = string | number | bigint | boolean | Date | null | readonly (string | number | bigint | Date)[] | object;
+export type { Param };
 
 export interface QueryOptions {
   /** How long the caller waits; afterwards the statement is cancelled and a `TIMEOUT` is thrown. */

@@ -1,5 +1,7 @@
 import type postgres from 'postgres';
-import type { Param } from './client.js';
+
+/** One value of a statement. Objects go to json columns; arrays are text, number or time arrays. */
+export type Param = string | number | bigint | boolean | Date | null | readonly (string | number | bigint | Date)[] | object;
 
 /** How values travel. Whole numbers come back as numbers and never silently lose a digit; days stay text. */
 export const TYPES = {

@@ -1,3 +1,12 @@
+export interface Finding {
+  readonly check: string;
+  /** The id of what is wrong. */
+  readonly subject: string;
+  readonly expected: string;
+  readonly found: string;
+  readonly sentence: string;
+}
+
 /** One way in which the books could be wrong. The statement answers a row per fault, already as a sentence. */
 export interface Check {
   readonly name: string;

@@ -74,14 +74,11 @@ export function createCursors(parts: { readonly db: Database; readonly store: Cr
       if (!except.has(shard)) moved.set(shard, entry.cursor);
     }
     for (const [shard, cursor] of moved) known?.set(shard, { epoch: known.get(shard)?.epoch ?? '', cursor });
-    if (moved.size > 0) {
-      await db.query(
-        `insert into drain_cursors as c (shard, epoch, cursor) select * from unnest($1::text[], $2::text[], $3::text[])
-         on conflict (shard) do update set epoch = excluded.epoch, cursor = excluded.cursor, updated_at = now()`,
-        [[...moved.keys()], [...moved.keys()].map((shard) => known?.get(shard)?.epoch ?? ''), [...moved.values()]],
-        { idempotent: true },
+    if (moved.size > 0)
+      await save(
+        db,
+        [...moved].map(([shard, cursor]) => ({ shard, epoch: known?.get(shard)?.epoch ?? '', cursor })),
       );
-    }
     await trim();
   };
 
@@ -97,4 +94,16 @@ export function createCursors(parts: { readonly db: Database; readonly store: Cr
     known = undefined;
   };
   return { load, read, advance, forget };
+}
+
+async function save(
+  db: Database,
+  rows: readonly { readonly shard: string; readonly epoch: string; readonly cursor: string }[],
+): Promise<void> {
+  await db.query(
+    `insert into drain_cursors as c (shard, epoch, cursor) select * from unnest($1::text[], $2::text[], $3::text[])
+     on conflict (shard) do update set epoch = excluded.epoch, cursor = excluded.cursor, updated_at = now()`,
+    [rows.map((row) => row.shard), rows.map((row) => row.epoch), rows.map((row) => row.cursor)],
+    { idempotent: true },
+  );
 }

@@ -1,7 +1,7 @@
 import type { CreditStore, OrgState } from '../credits/store.js';
 import type { Database } from '../db/client.js';
 import type { OrgId } from '../domain/ids.js';
-import type { Finding } from './reconcile.js';
+import type { Finding } from './checks.js';
 
 const PAGE = 500;
 const AT_ONCE = 32;

@@ -1,16 +1,9 @@
 import type { CreditStore } from '../credits/store.js';
 import type { Database } from '../db/client.js';
-import { CHECKS, type Check, PRICES } from './checks.js';
+import { CHECKS, type Check, type Finding, PRICES } from './checks.js';
 import { compareHot } from './hot.js';
 
-export interface Finding {
-  readonly check: string;
-  /** The id of what is wrong. */
-  readonly subject: string;
-  readonly expected: string;
-  readonly found: string;
-  readonly sentence: string;
-}
+export type { Finding };
 
 export interface Reconciliation {
   readonly clean: boolean;
