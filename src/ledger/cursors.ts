@@ -79,15 +79,9 @@ export function createCursors(parts: { readonly db: Database; readonly store: Cr
         db,
         [...moved].map(([shard, cursor]) => ({ shard, epoch: known?.get(shard)?.epoch ?? '', cursor })),
       );
-    await trim();
-  };
-
-  const trim = async (): Promise<void> => {
     if (Date.now() - trimmedMs < TRIM_EVERY_MS) return;
     trimmedMs = Date.now();
-    await Promise.all(
-      [...(known ?? [])].map(([shard, { cursor }]) => (cursor === '' ? undefined : store.trim(shard, cursor, parts.keepMs))),
-    );
+    await trimAll(store, known ?? new Map(), parts.keepMs);
   };
 
   const forget = (): void => {
@@ -106,4 +100,9 @@ async function save(
     [rows.map((row) => row.shard), rows.map((row) => row.epoch), rows.map((row) => row.cursor)],
     { idempotent: true },
   );
+}
+
+async function trimAll(store: CreditStore, known: ReadonlyMap<string, { readonly cursor: string }>, keepMs: number): Promise<void> {
+  const read = [...known].filter(([, { cursor }]) => cursor !== '');
+  await Promise.all(read.map(([shard, { cursor }]) => store.trim(shard, cursor, keepMs)));
 }

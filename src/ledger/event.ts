@@ -32,7 +32,8 @@ export function orphaned(hold: DueHold): string {
 function noteOf(hold: DueHold): Partial<ChargeEvent> {
   try {
     const note: unknown = JSON.parse(hold.note);
-    if (typeof note === 'object' && note !== null && 'usage' in note && 'breakdown' in note) return note as Partial<ChargeEvent>;
+    // A hold that never came to a floor carries only who asked for what; the rest of its row is the same for all of them.
+    if (typeof note === 'object' && note !== null) return { ...NO_NOTE, held: hold.amount, ...note };
   } catch {
     // Falls through: without its note the charge is still owed, but its reasons are lost.
   }
