@@ -1,0 +1,166 @@
+import type { OrgId } from '../../src/domain/ids.js';
+import { promiseOf, wordsOf } from './answers.js';
+import { Books } from './books.js';
+import { type Answer, lifeOf, shardOfCall } from './calls.js';
+import { DRAINS, GATEWAYS, HEALS, orgName, SHARDS } from './cast.js';
+import { checkStore, trueRoom } from './check.js';
+import { Gateway } from './gateway.js';
+import { Hot, type HotState } from './hot.js';
+import { ACTIONS } from './script.js';
+import { Stories } from './stories.js';
+import type { Subject } from './subject.js';
+import { Violation } from './violation.js';
+import { type Message, Wire } from './wire.js';
+import { Drain, Heal, type WorkerParts } from './workers.js';
+
+export interface Tally {
+  requests: number;
+  admitted: number;
+  refused: number;
+  charged: number;
+  kills: number;
+  wipes: number;
+  rollbacks: number;
+  outages: number;
+  duplicates: number;
+  lost: number;
+  late: number;
+}
+
+export const emptyTally = (): Tally => ({
+  ...{ requests: 0, admitted: 0, refused: 0, charged: 0, kills: 0, wipes: 0 },
+  ...{ rollbacks: 0, outages: 0, duplicates: 0, lost: 0, late: 0 },
+});
+
+const OPENING = 12_000;
+const CHECK_EVERY = 40;
+
+/**
+ * One episode: everybody, the network between them, the books, and the store under test with its model beside it. A script
+ * is a list of lines; a line that has no meaning (any more) does nothing, so any part of a script is a script.
+ */
+export class World {
+  nowMs = 0;
+  steps = 0;
+  /** The store never lost anything so far: then the strongest promises hold. */
+  lossless = true;
+  readonly tally = emptyTally();
+  readonly wire = new Wire();
+  readonly stories = new Stories();
+  readonly books = new Books(OPENING);
+  readonly hot: Hot;
+  readonly gateways: ReadonlyMap<string, Gateway>;
+  readonly drains: ReadonlyMap<string, Drain>;
+  readonly heals: ReadonlyMap<string, Heal>;
+  readonly parts: WorkerParts;
+  readonly subject: Subject;
+  readonly strict: boolean;
+  readonly revoked = new Set<string>();
+  /** Organizations whose request was charged more after it had been swept: it may owe. */
+  readonly late = new Set<OrgId>();
+  /** Organizations that were allowed below zero at some time. */
+  readonly overdrawn = new Set<OrgId>();
+  readonly versions = new Map<OrgId, { readonly life: string; readonly version: number }>();
+  private kept: HotState | undefined;
+
+  constructor(subject: Subject, strict: boolean) {
+    this.subject = subject;
+    this.strict = strict;
+    this.hot = new Hot(subject.scale);
+    const { wire, stories, books } = this;
+    this.parts = { wire, stories, books, nowMs: () => this.nowMs };
+    this.gateways = new Map(GATEWAYS.map((name) => [name, new Gateway(name, { wire, stories, scale: subject.scale })]));
+    this.drains = new Map(DRAINS.map((name) => [name, new Drain(name, this.parts)]));
+    this.heals = new Map(HEALS.map((name) => [name, new Heal(name, this.parts)]));
+  }
+
+  /** Plays one line of a script. */
+  async perform(line: string): Promise<void> {
+    const [word = '', ...rest] = line.split(' ');
+    const action = ACTIONS[word];
+    if (!action) throw new Error(`nobody knows how to ${word}`);
+    this.steps += 1;
+    await action(this, rest);
+    if (this.steps % CHECK_EVERY === 0) await checkStore(this);
+  }
+
+  async run(message: Message): Promise<Answer> {
+    const { call } = message;
+    const shard = shardOfCall(call);
+    const isOpen = shard !== undefined && this.hot.shard(shard).state === 'open';
+    const expected = this.hot.expected(call, this.nowMs);
+    const answer = await this.subject.execute(call);
+    const words = wordsOf(call, answer, isOpen);
+    this.audit(message, answer);
+    if (expected !== undefined && words !== expected) {
+      throw new Violation(promiseOf(call, expected, answer), `${message.key} was answered '${words}', expected '${expected}'`);
+    }
+    if (answer.kind === 'moved') await this.learnEpochs();
+    return answer;
+  }
+
+  /** Promises that hold whatever the model believes. */
+  private audit({ key, call }: Message, answer: Answer): void {
+    this.stories.note(call, answer);
+    const { verb, command } = call;
+    // A hold that was swept or put back stands outside the caps: what it costs then was never admitted anew.
+    if ((verb === 'settle' && command.ifDue) || verb === 'rehold') this.late.add(command.orgId);
+    if (verb === 'project' && 'token' in command && command.token.status === 'revoked') {
+      if (answer.kind === 'projected' || answer.kind === 'older') this.revoked.add(command.token.tokenId);
+    }
+    if (verb !== 'hold') return;
+    if (answer.kind !== 'held') {
+      if (answer.kind !== 'unavailable' && answer.kind !== 'stale' && answer.kind !== 'settled') this.tally.refused += 1;
+      return;
+    }
+    if ('repeated' in answer && answer.repeated) return;
+    this.tally.admitted += 1;
+    if (this.revoked.has(command.tokenId)) throw new Violation('no spending after revocation', `${key} was admitted`);
+    if (!this.lossless || command.amount === 0) return;
+    const room = trueRoom(this, command.orgId);
+    if (room < 0) throw new Violation('no overspend', `${key} was admitted for ${command.amount}: ${-room} more than ${orgName(command.orgId)} has`);
+  }
+
+  async tick(ms: number): Promise<void> {
+    this.nowMs += ms;
+    await this.subject.advance(ms);
+  }
+
+  async wipe(): Promise<void> {
+    this.lossless = false;
+    this.tally.wipes += 1;
+    await this.subject.wipe();
+    this.hot.wipe();
+    await this.learnEpochs();
+  }
+
+  async snapshot(): Promise<void> {
+    await this.subject.snapshot();
+    this.kept = structuredClone(this.hot.state);
+  }
+
+  async rollback(): Promise<void> {
+    if (!this.kept) return;
+    this.lossless = false;
+    this.tally.rollbacks += 1;
+    await this.subject.rollback();
+    this.hot.state = structuredClone(this.kept);
+    for (const shard of this.hot.state.shards.values()) shard.state = 'absent';
+    await this.learnEpochs();
+  }
+
+  /** The model does not make epochs up; it takes the store's word for what they are called, not for what state they are in. */
+  private async learnEpochs(): Promise<void> {
+    for (const { shard, state, epoch } of await this.subject.shards()) {
+      if (!SHARDS.includes(shard)) continue;
+      const known = this.hot.shard(shard);
+      if (known.state !== state) throw new Violation('answers follow the contract', `shard ${shard} is ${state}, expected ${known.state}`);
+      known.epoch = epoch;
+    }
+  }
+
+  life(org: OrgId): string {
+    return lifeOf(this.hot.shard(org.slice(4, 6)).epoch);
+  }
+
+}
