@@ -33,7 +33,7 @@ function noteOf(hold: DueHold): Partial<ChargeEvent> {
   try {
     const note: unknown = JSON.parse(hold.note);
     // A hold that never came to a floor carries only who asked for what; the rest of its row is the same for all of them.
-    if (typeof note === 'object' && note !== null) return { ...NO_NOTE, held: hold.amount, ...note };
+    if (typeof note === 'object' && note !== null) return { ...NO_NOTE, flags: ['owner_vanished'], held: hold.amount, ...note };
   } catch {
     // Falls through: without its note the charge is still owed, but its reasons are lost.
   }
