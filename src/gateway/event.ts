@@ -27,31 +27,37 @@ type Who = Pick<
   ChargeEvent,
   'request_id' | 'org_id' | 'token_id' | 'model' | 'endpoint' | 'stream' | 'client_request_id' | 'end_user' | 'agent' | 'conversation'
 >;
-type What = Omit<ChargeEvent, keyof Who>;
 
 /** The row that the drain will book, as JSON. Written once here; the hot store and the drain carry it unread. */
 export function chargeEvent(exchange: Exchange, ending: Ending): string {
-  const what: What = {
-    kind: ending.kind,
-    status: ending.status,
-    served_model: ending.candidate?.servedModel ?? exchange.asked.model,
-    upstream: ending.candidate?.upstream.settings.name ?? '',
-    http_status: ending.httpStatus,
-    cost: ending.cost,
-    held: ending.held,
-    debt: ending.debt,
-    operator_loss: ending.operatorLoss,
-    source: ending.source,
-    usage: ending.usage,
-    price_version: ending.priceVersion,
-    breakdown: ending.breakdown,
-    finish_reason: ending.finishReason,
-    latency_ms: ending.latencyMs,
-    ttft_ms: ending.ttftMs,
-    flags: ending.flags,
-    attempts: ending.attempts,
-  };
-  return `${whoOf(exchange)},${storable(JSON.stringify(what)).slice(1)}`;
+  const { candidate } = ending;
+  const served = candidate ? textOf(candidate) : `"served_model":${JSON.stringify(exchange.asked.model)},"upstream":""`;
+  const facts = [
+    `"kind":"${ending.kind}","status":"${ending.status}"`,
+    `"http_status":${ending.httpStatus},"cost":${ending.cost},"held":${ending.held},"debt":${ending.debt}`,
+    `"operator_loss":${ending.operatorLoss},"source":"${ending.source}","usage":${usageJson(ending.usage)}`,
+    `"price_version":"${ending.priceVersion}","breakdown":${breakdownJson(ending.breakdown)}`,
+    `"finish_reason":${ending.finishReason === null ? 'null' : JSON.stringify(ending.finishReason)}`,
+    `"latency_ms":${ending.latencyMs},"ttft_ms":${ending.ttftMs},"flags":${ending.flags.length ? JSON.stringify(ending.flags) : '[]'}`,
+    `"attempts":${ending.attempts}`,
+  ];
+  return storable(`${whoOf(exchange)},${served},${facts.join(',')}}`);
+}
+
+/** Every number here was checked to be one; writing them out costs a third of what a general writer does. */
+function usageJson(usage: Usage): string {
+  const { meters } = usage;
+  const numbers =
+    `"input":${usage.input},"cached_input":${usage.cached_input},"cache_write_5m":${usage.cache_write_5m},` +
+    `"cache_write_1h":${usage.cache_write_1h},"output":${usage.output},"reasoning":${usage.reasoning},` +
+    `"audio_input":${usage.audio_input},"audio_output":${usage.audio_output},"images":${usage.images},` +
+    `"seconds":${usage.seconds},"characters":${usage.characters}`;
+  return `{${numbers}${meters ? `,"meters":${JSON.stringify(meters)}` : ''}}`;
+}
+
+function breakdownJson({ lines, times }: Breakdown): string {
+  const parts = lines.map(({ meter, quantity, rate }) => `{"meter":${JSON.stringify(meter)},"quantity":${quantity},"rate":"${rate}"}`);
+  return `{"lines":[${parts.join(',')}],"times":"${times}"}`;
 }
 
 const written = new WeakMap<Exchange['asked'], string>();
@@ -115,20 +121,28 @@ const ORPHANED = {
   attempts: 1,
 } as const;
 
-/** The part of a note without a floor that is the same for every request: one is written for each hold. */
-const FRESH = [
-  '"kind":"floor","status":"orphaned","http_status":0,"cost":0,"debt":false,"operator_loss":0,"source":"estimated"',
-  `"usage":${JSON.stringify(NO_USAGE)}`,
-  '"breakdown":{"lines":[],"times":"1"},"finish_reason":null,"latency_ms":0,"ttft_ms":null,"flags":["owner_vanished"],"attempts":1',
-].join(',');
-
-function freshNote(
-  exchange: Exchange,
-  hold: { readonly amount: number; readonly priceVersion: string; readonly candidate: PricedCandidate | undefined },
-): string {
+/** Who asked for what, and nothing of an answer: the rest of its row is filled in by whoever has to book it. */
+function freshNote(exchange: Exchange, hold: { readonly priceVersion: string; readonly candidate: PricedCandidate | undefined }): string {
   const { candidate } = hold;
   const where = candidate ? textOf(candidate) : '"served_model":"","upstream":""';
-  return `${whoOf(exchange)},${FRESH},${where},"held":${hold.amount},"price_version":"${hold.priceVersion}"}`;
+  return `${whoOf(exchange)},${where},"price_version":"${hold.priceVersion}"}`;
+}
+
+/** The whole row behind a note of this process's last life. */
+export function rowOf(note: string, hold: { readonly amount: number; readonly floor: number }): string {
+  const { operatorLoss, finishReason, latencyMs, ttftMs, ...same } = ORPHANED;
+  const defaults = {
+    ...same,
+    operator_loss: operatorLoss,
+    finish_reason: finishReason,
+    latency_ms: latencyMs,
+    ttft_ms: ttftMs,
+    http_status: 0,
+    usage: NO_USAGE,
+    breakdown: { lines: [], times: '1' },
+    held: hold.amount,
+  };
+  return JSON.stringify({ ...defaults, ...(JSON.parse(note) as object), cost: hold.floor });
 }
 
 const textOf = (candidate: PricedCandidate): string =>

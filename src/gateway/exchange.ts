@@ -18,6 +18,7 @@ import type { Endpoint } from './endpoints.js';
 import type { Journal } from './journal.js';
 import type { OpenRequests } from './open.js';
 import type { Asked } from './request.js';
+import type { GatewayTally } from './tally.js';
 
 /** What every part of the gateway works with. Functions for what a reload may replace. */
 export interface GatewayParts {
@@ -32,6 +33,7 @@ export interface GatewayParts {
   readonly journal: Journal;
   readonly open: OpenRequests;
   readonly metrics: Metrics;
+  readonly tally: GatewayTally;
   readonly log: Log;
   readonly clock: Clock;
   /** Where people resolve a refusal, without a trailing slash. */

@@ -20,6 +20,7 @@ import { createRecovery } from './recovery.js';
 import { relay } from './relay.js';
 import { createSettlements } from './settlements.js';
 import type { ShardWatch } from './shards.js';
+import { createTally } from './tally.js';
 
 export interface GatewayDeps {
   readonly store: CreditStore;
@@ -56,10 +57,11 @@ export function createGateway(deps: GatewayDeps): Gateway {
   const { pepper, ...rest } = deps;
   const open = createOpenRequests(deps.settings.backgroundFinishMax);
   const outbox = createOutbox(deps);
-  const settlements = createSettlements({ ...deps, outbox });
+  const tally = createTally(deps.metrics);
+  const settlements = createSettlements({ ...deps, outbox, tally });
   const recovery = createRecovery({ ...deps, outbox, open });
   const authenticator = createAuthenticator({ store: deps.store, pepper });
-  const parts: GatewayParts = { ...rest, authenticator, settlements, open };
+  const parts: GatewayParts = { ...rest, authenticator, settlements, open, tally };
   let recovering = false;
   const recover = async (): Promise<void> => {
     if (recovering) return;
@@ -69,6 +71,8 @@ export function createGateway(deps: GatewayDeps): Gateway {
   };
   const ticker = setInterval(() => {
     open.tick(Date.now());
+    deps.metrics.openRequests.set(open.size);
+    for (const { settings, inFlight } of deps.upstreams().all) deps.metrics.upstreamInFlight.set({ upstream: settings.name }, inFlight);
     void recover();
   }, TICK_MS);
   ticker.unref();

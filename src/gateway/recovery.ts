@@ -1,8 +1,8 @@
 import type { CreditStore, SettleCommand, ShardState } from '../credits/store.js';
-import type { MicroCredits } from '../domain/credits.js';
 import { type OrgId, type RequestId, shardOf } from '../domain/ids.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
+import { rowOf } from './event.js';
 import type { HeldLine, Journal, SettledLine } from './journal.js';
 import type { OpenRequests } from './open.js';
 import type { Outbox } from './outbox.js';
@@ -86,11 +86,11 @@ function settleCommand({ requestId, orgId, tokenId, cost, event }: SettledLine):
   return { requestId, orgId, tokenId, kind, cost, event };
 }
 
-const floorCommand = ({ requestId, orgId, tokenId, floor, note }: HeldLine): SettleCommand => ({
+const floorCommand = ({ requestId, orgId, tokenId, amount, floor, note }: HeldLine): SettleCommand => ({
   requestId,
   orgId,
   tokenId,
   kind: 'floor',
-  cost: floor as MicroCredits,
-  event: note,
+  cost: floor,
+  event: rowOf(note, { amount, floor }),
 });

@@ -61,16 +61,12 @@ async function prepare(
 
 function transfer(parts: GatewayParts, exchange: AdmittedExchange): void {
   const { endpoint, res, startedMs } = exchange;
-  const labels = { endpoint: endpoint.path };
   const running = new Transfer(parts, exchange, (ending) => {
     parts.open.remove(running);
-    parts.metrics.openRequests.set(parts.open.size);
-    parts.metrics.requests.inc({ endpoint: endpoint.path, status: res.statusCode, ending });
-    parts.metrics.latency.observe(labels, (Date.now() - startedMs) / 1000);
+    parts.tally.ended({ endpoint: endpoint.path, status: res.statusCode, ending, ms: Date.now() - startedMs });
   });
   parts.open.add(running);
-  parts.metrics.openRequests.set(parts.open.size);
-  parts.metrics.overhead.observe(labels, (Date.now() - startedMs) / 1000);
+  parts.tally.overhead(endpoint.path, Date.now() - startedMs);
   res.on('close', () => {
     if (!res.writableFinished) running.clientGone();
   });

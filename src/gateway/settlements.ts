@@ -11,12 +11,14 @@ import { countUsage } from './count.js';
 import { chargeEvent } from './event.js';
 import type { AdmittedExchange, Exchange, Outcome, Settlements } from './exchange.js';
 import type { Outbox } from './outbox.js';
+import type { GatewayTally } from './tally.js';
 
 export interface SettlementParts {
   readonly settings: GatewaySettings;
   readonly outbox: Outbox;
   readonly counter: TokenCounter;
   readonly metrics: Metrics;
+  readonly tally: GatewayTally;
   readonly log: Log;
 }
 
@@ -32,7 +34,7 @@ export function createSettlements(parts: SettlementParts): Settlements {
   const settle = (exchange: AdmittedExchange, outcome: Outcome, counted: Counted): MicroCredits => {
     const priced = priceIt(parts.settings.admission, exchange, outcome, counted.usage);
     outbox.send(commandFor(exchange, outcome, counted, priced));
-    observe(parts.metrics, counted, priced);
+    observe(parts, counted, priced);
     return priced.cost;
   };
   const countThenSettle = async (exchange: AdmittedExchange, outcome: Outcome, reported: ReportedUsage): Promise<void> => {
@@ -117,10 +119,8 @@ function commandFor(exchange: AdmittedExchange, outcome: Outcome, counted: Count
   return { requestId: exchange.id, tokenId, orgId, kind: 'final', cost: microCredits(priced.cost), event };
 }
 
-function observe(metrics: Metrics, counted: Counted, priced: Priced): void {
-  if (priced.cost > 0) metrics.charged.inc(metrics.credits(priced.cost));
+function observe({ metrics, tally }: SettlementParts, counted: Counted, priced: Priced): void {
+  tally.charged(priced.cost, counted.usage);
   if (priced.operatorLoss > 0) metrics.operatorLoss.inc(metrics.credits(priced.operatorLoss));
   if (priced.debt) metrics.debt.inc();
-  if (counted.usage.input > 0) metrics.tokens.inc({ direction: 'input' }, counted.usage.input);
-  if (counted.usage.output > 0) metrics.tokens.inc({ direction: 'output' }, counted.usage.output);
 }

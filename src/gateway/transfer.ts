@@ -40,7 +40,6 @@ export class Transfer implements Running {
     this.finished = finished;
     this.plan = exchange.admission.candidates.flatMap((candidate) => Array(candidate.upstream.settings.retries + 1).fill(candidate));
     this.lease = createLease(parts, exchange);
-    exchange.res.on('drain', () => this.resume());
   }
 
   start(): void {
@@ -75,7 +74,6 @@ export class Transfer implements Running {
     this.attempts += 1;
     this.current = candidate;
     this.sent = true;
-    this.parts.metrics.upstreamInFlight.inc({ upstream: settings.name });
     const body = upstreamBody(exchange.bytes, {
       model: candidate.servedModel === exchange.asked.model ? null : candidate.servedModel,
       askUsage: hideUsage,
@@ -135,13 +133,19 @@ export class Transfer implements Running {
       httpStatus: got.status,
       headers: got.headers,
       attempts: this.attempts,
-      ttftMs: Math.max(0, Date.now() - this.exchange.startedMs),
+      ttftMs: this.firstByte(),
       hideUsage: got.hideUsage,
       stopUpstream: (reason: string) => this.call?.abort(reason),
       over: (ending: string) => this.end(ending),
     };
     this.answer = events ? new StreamAnswer(context) : new PlainAnswer(context);
     return this.answer;
+  }
+
+  private firstByte(): number {
+    const ms = Math.max(0, Date.now() - this.exchange.startedMs);
+    this.parts.tally.firstByte(this.exchange.endpoint.path, ms);
+    return ms;
   }
 
   private rejected(candidate: PricedCandidate, rejection: Rejection): void {
@@ -212,13 +216,14 @@ export class Transfer implements Running {
   }
 
   private done(candidate: PricedCandidate, outcome: string): void {
-    const upstream = candidate.upstream.settings.name;
-    this.parts.metrics.upstreamInFlight.dec({ upstream });
-    this.parts.metrics.upstreamRequests.inc({ upstream, outcome });
+    this.parts.tally.upstream(candidate.upstream.settings.name, outcome);
   }
 
   private flow(more: boolean): boolean {
-    if (!more && this.pausedSinceMs === 0) this.pausedSinceMs = Date.now();
+    if (!more && this.pausedSinceMs === 0) {
+      this.pausedSinceMs = Date.now();
+      this.exchange.res.once('drain', () => this.resume());
+    }
     return more;
   }
 

@@ -1,4 +1,5 @@
 import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { Distribution, Tally } from './tally.js';
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
 const MICRO_TO_CREDITS = 1e-6; // metrics are for looking at, not for money
@@ -12,24 +13,24 @@ export function createMetrics(options: { readonly defaults: boolean } = { defaul
   const registers = [registry];
   const counter = (name: string, help: string, labelNames: string[] = []) => new Counter({ name, help, labelNames, registers });
   const gauge = (name: string, help: string, labelNames: string[] = []) => new Gauge({ name, help, labelNames, registers });
+  const tally = (name: string, help: string, labelNames: string[] = []) => new Tally(counter(name, help, labelNames));
   const seconds = (name: string, help: string, labelNames: string[] = []) =>
-    new Histogram({ name, help, labelNames, buckets: SECONDS, registers });
+    new Distribution(new Histogram({ name, help, labelNames, buckets: SECONDS, registers }), { name, help, bounds: SECONDS });
   return {
     registry,
-    requests: counter('farebox_requests_total', 'Requests on /v1 by endpoint, status and how they ended', ['endpoint', 'status', 'ending']),
+    requests: tally('farebox_requests_total', 'Requests on /v1 by endpoint, status and how they ended', ['endpoint', 'status', 'ending']),
     refusals: counter('farebox_refusals_total', 'Requests refused before they reached an upstream, by code', ['code']),
     latency: seconds('farebox_request_seconds', 'From the last byte of the request to the last byte of the answer', ['endpoint']),
     firstToken: seconds('farebox_first_token_seconds', 'From the last byte of the request to the first byte of the answer', ['endpoint']),
     overhead: seconds('farebox_overhead_seconds', 'Time of ours before the request went upstream', ['endpoint']),
-    charged: counter('farebox_credits_charged_total', 'Credits charged'),
+    charged: tally('farebox_credits_charged_total', 'Credits charged'),
     operatorLoss: counter('farebox_operator_loss_credits_total', 'Credits used beyond a hold in strict mode, carried by the operator'),
     debt: counter('farebox_debt_charges_total', 'Charges beyond their hold in normal mode'),
-    tokens: counter('farebox_tokens_total', 'Tokens charged by direction', ['direction']),
+    tokens: tally('farebox_tokens_total', 'Tokens charged by direction', ['direction']),
     openRequests: gauge('farebox_open_requests', 'Requests in progress'),
-    openHolds: gauge('farebox_open_holds', 'Holds of this process that have not ended'),
-    unconfirmed: gauge('farebox_unconfirmed_settlements', 'Settlements of this process that the hot store has not taken yet'),
+    unconfirmed: gauge('farebox_unconfirmed_settlements', 'Settlements of this process that Postgres does not have yet'),
     storeErrors: counter('farebox_store_unavailable_total', 'Hot store commands without an answer, by reason', ['reason']),
-    upstreamRequests: counter('farebox_upstream_requests_total', 'Attempts by upstream and outcome', ['upstream', 'outcome']),
+    upstreamRequests: tally('farebox_upstream_requests_total', 'Attempts by upstream and outcome', ['upstream', 'outcome']),
     upstreamInFlight: gauge('farebox_upstream_in_flight', 'Requests running at an upstream', ['upstream']),
     estimatedUsage: counter('farebox_estimated_usage_total', 'Charges counted by us because the upstream did not, by reason', ['reason']),
     drainLag: gauge('farebox_drain_lag_seconds', 'Age of the oldest settled charge that is not in Postgres yet'),
