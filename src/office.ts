@@ -77,16 +77,18 @@ async function welcome(
   if (made.kind !== 'created') throw new Error('the first organization could not be made');
   const trial = settings.trialCredits * MICRO_PER_CREDIT;
   const orgId = made.org.org_id as OrgId;
-  await postGrant(db, {
-    orgId,
-    key: `trial:${orgId}`,
-    kind: 'trial',
-    amount: trial,
-    category: 'promo',
-    source: 'promo',
-    reason: 'trial credits of the first start',
-    actor: 'system:first start',
-  });
+  if (trial > 0) {
+    await postGrant(db, {
+      orgId,
+      key: `trial:${orgId}`,
+      kind: 'trial',
+      amount: trial,
+      category: 'promo',
+      source: 'promo',
+      reason: 'trial credits of the first start',
+      actor: 'system:first start',
+    });
+  }
   const token = await createToken({ ctx, orgId, input: { name: 'first token' } });
   if (token.kind !== 'created') throw new Error('the first token could not be made');
   return { first: { orgId, orgName: FIRST_NAME, secret: token.secret, trialCredits: formatCredits(trial) } };
