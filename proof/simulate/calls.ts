@@ -33,7 +33,7 @@ export interface Commands {
   applied: AppliedCommand;
   due: { readonly shard: string; readonly limit: number };
   entries: { readonly shard: string; readonly after: string; readonly limit: number };
-  trim: { readonly shard: string; readonly cursor: string; readonly keepMs: number };
+  trim: { readonly shard: string; readonly cursor: string; readonly keepMs: number; readonly epoch: string | undefined };
   pending: { readonly orgId: OrgId; readonly ids: readonly RequestId[] };
   shards: null;
   transition: { readonly shard: string; readonly from: ShardState; readonly to: 'filling' | 'open' };
@@ -89,7 +89,7 @@ async function put(store: CreditStore, { verb, command }: Call): Promise<Answer>
     case 'entries':
       return { kind: 'entries', entries: await store.entries(command.shard, command.after, command.limit) };
     case 'trim':
-      await store.trim(command.shard, command.cursor, command.keepMs);
+      await store.trim(command.shard, command.cursor, command.keepMs, command.epoch);
       return { kind: 'trimmed' };
     case 'pending':
       return store.pending(command.orgId, command.ids);

@@ -97,7 +97,7 @@ export class Chooser {
       if (!drain?.batch) return `drain ${drain?.name} ${shard}`;
       return `post ${drain.name} ${this.faults.has('leaders') && random.chance(8) ? 'unheard' : 'heard'}`;
     }
-    if (at < 50 && !process.env['NOTRIM']) return `trim ${drain?.name} ${shard} ${random.pick([300_000, 60_000, 30_000])}`;
+    if (at < 50) return `trim ${drain?.name} ${shard} ${random.pick([300_000, 60_000, 30_000])}`;
     if (at < 70) {
       const steps = { idle: `heal ${heal?.name} ${shard}`, filling: `read ${heal?.name}`, read: `load ${heal?.name}`, loaded: `open ${heal?.name}` };
       return heal && heal.phase in steps ? steps[heal.phase as keyof typeof steps] : `tick 500`;

@@ -2,7 +2,7 @@ import { createEmbeddedStore } from '../../src/credits/embedded/store.js';
 import type { CreditStore, ShardState, Unavailable } from '../../src/credits/store.js';
 import { type OrgId, shardOf } from '../../src/domain/ids.js';
 import { type Answer, ask, type Call, shardOfCall } from './calls.js';
-import type { Subject, Wrap } from './subject.js';
+import type { Plant, Subject } from './subject.js';
 
 const START_MS = 1_700_000_000_000;
 const NOT_LOADED: Unavailable = { kind: 'unavailable', reason: 'not_loaded', maybeDone: false };
@@ -13,7 +13,7 @@ type Logged = { readonly atMs: number; readonly call: Call | 'fence' };
  * The embedded store on a virtual clock. A process cannot be rolled back, but the contract must hold if it could: a stale
  * copy is made by repeating the calls up to the snapshot in a new store, which is then shown as `absent` until a reload.
  */
-export function embeddedSubject(wrap: Wrap = (store) => store): Subject {
+export function embeddedSubject({ wrap = (store) => store, habit }: Plant = {}): Subject {
   let nowMs = START_MS;
   let store: CreditStore = wrap(createEmbeddedStore({ clock: { nowMs: () => nowMs } }));
   let log: Logged[] = [];
@@ -44,6 +44,12 @@ export function embeddedSubject(wrap: Wrap = (store) => store): Subject {
     const now = from.find((one) => one.shard === call.command.shard);
     if (now && now.state === call.command.from.state) await run({ verb: 'transition', command: { ...call.command, from: now } });
   };
+  /** A trim names the life of the data it is meant for; in the log it only says whether that was the one. */
+  const logged = async (call: Call): Promise<Call | undefined> => {
+    if (call.verb !== 'trim') return call;
+    const now = (await store.shards()).find((one) => one.shard === call.command.shard);
+    return now?.epoch === call.command.epoch ? { verb: 'trim', command: { ...call.command, epoch: undefined } } : undefined;
+  };
   const fresh = (): void => {
     store = wrap(createEmbeddedStore({ clock: { nowMs: () => nowMs } }));
     fenced = new Map();
@@ -51,9 +57,11 @@ export function embeddedSubject(wrap: Wrap = (store) => store): Subject {
   };
   return {
     scale: 1,
+    habits: new Set(habit ? [habit] : []),
     execute: async (call) => {
       const answer = await run(call);
-      if (call.verb !== 'shards' && answer.kind !== 'lost') log.push({ atMs: nowMs, call });
+      const line = call.verb === 'shards' || answer.kind === 'lost' ? undefined : await logged(call);
+      if (line) log.push({ atMs: nowMs, call: line });
       return answer;
     },
     inspect: async (orgId: OrgId) => (fenced.has(shardOf(orgId)) ? NOT_LOADED : store.inspect(orgId)),

@@ -20,12 +20,16 @@ interface Waiting {
   inFlight: boolean;
 }
 
+/** Rules a gateway could have and must not: planted to see that they are found. */
+export type Habit = 'confirms-what-it-did-not-ask' | 'never-says-it-again';
+
 const STALE_MAX = 4;
 
 export interface GatewayParts {
   readonly wire: Wire;
   readonly stories: Stories;
   readonly scale: number;
+  readonly habits: ReadonlySet<Habit>;
 }
 
 /** One gateway process: admission, lease, outbox and recovery by the rules of src/gateway, without sockets and timers. */
@@ -135,24 +139,25 @@ export class Gateway {
     });
   }
 
-  /** Which settlements Postgres has: confirmed only under the epoch in which they were taken, else said again. */
+  /** Which settlements Postgres has: of those taken before we asked, under the epoch in which they were taken, else again. */
   confirm(orgId: OrgId): void {
-    const lines = this.journal.unconfirmed().filter((line) => line.orgId === orgId);
+    const unasked = this.parts.habits.has('confirms-what-it-did-not-ask');
+    const lines = this.journal.unconfirmed().filter((line) => line.orgId === orgId && (unasked || this.taken.has(line.requestId)));
     if (lines.length === 0) return;
     const ids = lines.map(({ requestId }) => requestId);
+    const asked = new Map(this.taken);
     this.parts.wire.send(this.name, { verb: 'pending', about: orgName(orgId), command: { orgId, ids } }, (answer) => {
       if (answer.kind === 'unavailable') return;
       const pending = new Set(answer.ids);
       for (const line of lines) {
         const under = this.taken.get(line.requestId);
-        if (under === undefined) continue;
-        if (lifeOf(under) !== lifeOf(answer.epoch)) {
-          this.taken.delete(line.requestId);
-          this.enqueue(settleCommand(line));
-        } else if (!pending.has(line.requestId)) {
-          this.journal.confirmed(line.requestId);
-          this.taken.delete(line.requestId);
-        }
+        if (under === undefined || (!unasked && under !== asked.get(line.requestId))) continue;
+        const sameLife = lifeOf(under) === lifeOf(answer.epoch);
+        if (!sameLife && this.parts.habits.has('never-says-it-again')) continue;
+        if (sameLife && pending.has(line.requestId)) continue;
+        this.taken.delete(line.requestId);
+        if (sameLife) this.journal.confirmed(line.requestId);
+        else this.enqueue(settleCommand(line));
       }
     });
   }

@@ -34,13 +34,13 @@ const { values } = parseArgs({
 
 async function main(): Promise<number> {
   const faults = values.faults.split(',').filter(isFault);
-  const wrap = values.plant === undefined ? undefined : PLANTS[values.plant];
-  const wrong = (values.plant !== undefined && !wrap) || !/^\d+$/.test(values.steps) || !/^\d*$/.test(values.seed ?? '');
+  const plant = values.plant === undefined ? {} : PLANTS[values.plant];
+  const wrong = !plant || !/^\d+$/.test(values.steps) || !/^\d*$/.test(values.seed ?? '');
   if (values.help || wrong || !['embedded', 'redis'].includes(values.store)) {
     process.stdout.write(USAGE);
     return values.help ? 0 : 2;
   }
-  const subject = values.store === 'redis' ? await (await import('./redis.js')).redisSubject(wrap) : embeddedSubject(wrap);
+  const subject = values.store === 'redis' ? await (await import('./redis.js')).redisSubject(plant) : embeddedSubject(plant);
   try {
     if (values.replay !== undefined) return await playAgain(subject, values.replay);
     const seed = Number(values.seed || Math.floor(Math.random() * 2 ** 31));

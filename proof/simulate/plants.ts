@@ -1,8 +1,7 @@
 import type { CreditStore } from '../../src/credits/store.js';
-import type { Wrap } from './subject.js';
+import type { Plant, Wrap } from './subject.js';
 
-/** Bugs to put between the simulator and a store. A proof that finds none of them proves nothing. */
-export const PLANTS: Readonly<Record<string, Wrap>> = {
+const WRAPS: Readonly<Record<string, Wrap>> = {
   'forgets-repeats': forgetsRepeats,
   'adds-on-load': addsOnLoad,
   'one-epoch-for-ever': oneEpochForEver,
@@ -19,10 +18,18 @@ export const PLANTS: Readonly<Record<string, Wrap>> = {
     ...store,
     applied: (command) => store.applied({ ...command, clear: command.clear.map((one) => ({ ...one, kind: 'final' as const })) }),
   }),
+  'trims-a-stale-copy': (store) => ({ ...store, trim: (shard, cursor, keepMs) => store.trim(shard, cursor, keepMs) }),
   'clears-before-it-counts': (store) => ({
     ...store,
     applied: (command) => store.applied({ ...command, balance: { ...command.balance, balanceVersion: 0 } }),
   }),
+};
+
+/** Bugs by name. A proof that finds none of them proves nothing. */
+export const PLANTS: Readonly<Record<string, Plant>> = {
+  ...Object.fromEntries(Object.entries(WRAPS).map(([name, wrap]) => [name, { wrap }])),
+  'confirms-what-it-did-not-ask': { habit: 'confirms-what-it-did-not-ask' },
+  'never-says-it-again': { habit: 'never-says-it-again' },
 };
 
 /** A repeated hold takes again, under another name. */

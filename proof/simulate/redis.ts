@@ -1,2 +1,2 @@
-import type { Subject, Wrap } from './subject.js';
-export async function redisSubject(_wrap?: Wrap): Promise<Subject> { throw new Error('not yet'); }
+import type { Plant, Subject } from './subject.js';
+export async function redisSubject(_plant?: Plant): Promise<Subject> { throw new Error('not yet'); }

@@ -100,6 +100,7 @@ export const ACTIONS: Readonly<Record<string, Action>> = {
 
 /** How an episode begins: everything absent, loaded by the first healer, everybody has seen the first epoch. */
 export async function genesis(world: World): Promise<void> {
+  await world.learnEpochs();
   for (const shard of SHARDS) {
     await world.perform(`heal h0 ${shard}`);
     await settleDown(world);

@@ -2,6 +2,9 @@ import { type Episode, replay } from './episode.js';
 import type { Subject } from './subject.js';
 import type { Invariant } from './violation.js';
 
+/** A later pass may take away what an earlier one still needed. */
+const PASSES_MAX = 6;
+
 /**
  * Takes away whatever is not needed to break the same promise: first large parts of the script, then smaller ones, down
  * to single lines. What is left is usually short enough to be read as a story.
@@ -16,6 +19,19 @@ export async function shrink(
     return failure?.violation.invariant === failing.invariant;
   };
   let script = failing.script;
+  for (let pass = 0, before = Number.POSITIVE_INFINITY; pass < PASSES_MAX && script.length < before; pass++) {
+    before = script.length;
+    script = await onePass(script, breaks, progress);
+  }
+  return script;
+}
+
+async function onePass(
+  whole: readonly string[],
+  breaks: (script: readonly string[]) => Promise<boolean>,
+  progress: (lines: number) => void,
+): Promise<readonly string[]> {
+  let script = whole;
   for (let size = Math.ceil(script.length / 2); size >= 1; size = Math.floor(size / 2)) {
     let at = script.length;
     while (at > 0) {

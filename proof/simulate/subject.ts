@@ -1,11 +1,13 @@
 import type { Answer, Call } from './calls.js';
 import type { CreditStore, OrgState, ShardState, Unavailable } from '../../src/credits/store.js';
 import type { OrgId } from '../../src/domain/ids.js';
+import type { Habit } from './gateway.js';
 
 /** A store under test, and what can be done to it besides asking it. */
 export interface Subject {
   /** One unit of the run's time is this many ms of the store's own. */
   readonly scale: number;
+  readonly habits: ReadonlySet<Habit>;
   execute(call: Call): Promise<Answer>;
   inspect(orgId: OrgId): Promise<OrgState | undefined | Unavailable>;
   shards(): Promise<readonly ShardState[]>;
@@ -21,5 +23,10 @@ export interface Subject {
   close(): Promise<void>;
 }
 
-/** Puts something between the simulator and the store: this is how the proof is proved. */
 export type Wrap = (store: CreditStore) => CreditStore;
+
+/** A bug put between the simulator and the store, or into every gateway: this is how the proof is proved. */
+export interface Plant {
+  readonly wrap?: Wrap;
+  readonly habit?: Habit;
+}

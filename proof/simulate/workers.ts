@@ -88,8 +88,8 @@ export class Drain {
   }
 
   trim(shard: string, keepMs: number): void {
-    const cursor = this.known?.get(shard)?.cursor;
-    if (cursor) this.parts.wire.send(this.name, { verb: 'trim', about: shard, command: { shard, cursor, keepMs } }, () => undefined);
+    const at = this.known?.get(shard);
+    if (at?.cursor) this.parts.wire.send(this.name, { verb: 'trim', about: shard, command: { shard, ...at, keepMs } }, () => undefined);
   }
 
   /** Dies, or lost its lease: whatever it knew is forgotten, whatever it sent may still arrive. */

@@ -69,7 +69,7 @@ export class World {
     this.hot = new Hot(subject.scale);
     const { wire, stories, books } = this;
     this.parts = { wire, stories, books, nowMs: () => this.nowMs };
-    this.gateways = new Map(GATEWAYS.map((name) => [name, new Gateway(name, { wire, stories, scale: subject.scale })]));
+    this.gateways = new Map(GATEWAYS.map((name) => [name, new Gateway(name, { wire, stories, scale: subject.scale, habits: subject.habits })]));
     this.drains = new Map(DRAINS.map((name) => [name, new Drain(name, this.parts)]));
     this.heals = new Map(HEALS.map((name) => [name, new Heal(name, this.parts)]));
   }
@@ -150,7 +150,7 @@ export class World {
   }
 
   /** The model does not make epochs up; it takes the store's word for what they are called, not for what state they are in. */
-  private async learnEpochs(): Promise<void> {
+  async learnEpochs(): Promise<void> {
     for (const { shard, state, epoch } of await this.subject.shards()) {
       if (!SHARDS.includes(shard)) continue;
       const known = this.hot.shard(shard);

@@ -1,0 +1,56 @@
+import { CREDITS, type World } from './world.js';
+
+const QUIET_MS = 60_000;
+const MICRO = 1_000_000;
+
+/** Waits until nothing is set aside and everything is booked; says how long it took, or what is still open. */
+export async function quiet(world: World): Promise<string[]> {
+  const deadline = Date.now() + QUIET_MS;
+  for (;;) {
+    const { inFlight, pending } = await balanceOf(world).catch(() => ({ inFlight: Number.NaN, pending: Number.NaN }));
+    if (inFlight === 0 && pending === 0) return [];
+    if (Date.now() > deadline) return [`not quiet after ${QUIET_MS} ms: ${inFlight} µcr in flight, ${pending} µcr pending`];
+    await new Promise((go) => setTimeout(go, 50));
+  }
+}
+
+async function balanceOf(world: World): Promise<Record<'available' | 'inFlight' | 'pending' | 'settled', number>> {
+  const { body } = await world.product.api('GET', `/api/v1/orgs/${world.customer.orgId}/balance`);
+  const micro = (name: string) => Number((body[name] as { micro?: number } | undefined)?.micro ?? Number.NaN);
+  return { available: micro('available'), inFlight: micro('in_flight'), pending: micro('pending'), settled: micro('settled') };
+}
+
+const COUNTS: readonly (readonly [what: string, sql: string])[] = [
+  ['ledger transactions that do not add up', 'select count(*) as n from (select 1 from ledger_entries group by tx_id having sum(amount) <> 0) t'],
+  ['µcr that all accounts together are off', 'select coalesce(sum(balance), 0) as n from ledger_accounts'],
+  ['rows charged twice', 'select count(*) as n from (select 1 from usage_records group by request_id having count(*) > 1) t'],
+  ['µcr between rows and rollups', 'select (select coalesce(sum(cost), 0) from usage_records) - (select coalesce(sum(cost), 0) from usage_rollups) as n'],
+  ['rows set aside as poison', 'select count(*) as n from poison_rows'],
+  ['balances below zero', 'select count(*) as n from org_balances where avail < 0 and debt = 0'],
+];
+
+/** The invariants of the books, from outside: SQL, Redis keys, the balance over HTTP, and the product's own reconciliation. */
+export async function checkBooks(world: World): Promise<string[]> {
+  const wrong: string[] = [];
+  const number = async (sql: string, values: readonly unknown[] = []) => Number((await world.postgres.query<{ n: number }>(sql, values))[0]?.n);
+  for (const [what, sql] of COUNTS) {
+    const found = await number(sql);
+    if (found !== 0) wrong.push(`${found} ${what}`);
+  }
+  const { orgId } = world.customer;
+  const spent = await number('select coalesce(sum(cost), 0) as n from usage_records where org_id = $1', [orgId]);
+  const balance = await balanceOf(world);
+  const expected = CREDITS * MICRO - spent;
+  if (balance.settled !== expected) wrong.push(`the balance is ${balance.settled}, granted less charged is ${expected}`);
+  if (balance.available !== balance.settled) wrong.push(`available ${balance.available} is not settled ${balance.settled}`);
+  const shard = orgId.slice(4, 6);
+  for (const name of ['holds', 'pend']) {
+    const reply = await world.command('EXISTS', `{${shard}}:${name}:${orgId}`);
+    if (reply.trim() !== ':0') wrong.push(`the hot store still has ${name} of ${orgId}`);
+  }
+  const report = await world.product.api('GET', '/api/v1/admin/reconciliation');
+  if (report.status !== 200 || report.body['clean'] !== true) {
+    wrong.push(`reconcile (${report.status}): ${JSON.stringify(report.body['findings'] ?? report.body).slice(0, 600)}`);
+  }
+  return wrong;
+}

@@ -1,0 +1,115 @@
+import { ownerOf } from '../../product.js';
+import { CRASH, type Fault, NOTHING_ALLOWED, REFUSALS, sleep, within } from '../fault.js';
+import type { FaultProxy, Trap } from '../proxy.js';
+import type { World } from '../world.js';
+
+const TRAP_MS = 8_000;
+
+function kill(pid: number | undefined, signal: NodeJS.Signals = 'SIGKILL'): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It had ended already.
+  }
+}
+
+/** Kills the gateway whose connection the trap sprang on. */
+function killOwner(world: World, proxy: FaultProxy, trap: Omit<Trap, 'act'>): Promise<unknown> {
+  const { gateways } = world.product.parts();
+  const sprung = proxy.trap({ ...trap, act: (port) => kill(ownerOf(port, gateways) ?? gateways[0]) });
+  return within('a trap', TRAP_MS, sprung).finally(() => proxy.disarm());
+}
+
+export const processFaults: readonly Fault[] = [
+  {
+    id: 'F2',
+    name: 'gateway killed just before a script call reaches Redis',
+    allowed: CRASH,
+    inflict: async (world) => void (await killOwner(world, world.redisProxy, { nth: world.random.whole(1, 60), moment: 'before' })),
+  },
+  {
+    id: 'F3,F6',
+    name: 'gateway killed just after Redis ran a script call, reply unheard',
+    allowed: CRASH,
+    inflict: async (world) => void (await killOwner(world, world.redisProxy, { nth: world.random.whole(1, 60), moment: 'after' })),
+  },
+  {
+    id: 'F4,F5',
+    name: 'gateway killed at the n-th byte of an answer',
+    allowed: CRASH,
+    inflict: async (world) => {
+      const moment = world.random.pick(['before', 'after'] as const);
+      await killOwner(world, world.upstreamProxy, { nth: world.random.whole(1, 60_000), moment });
+    },
+  },
+  {
+    id: 'F1,F7',
+    name: 'gateway killed at any moment',
+    allowed: CRASH,
+    inflict: async (world) => {
+      await sleep(world.random.whole(0, 700));
+      kill(world.random.pick(world.product.parts().gateways));
+    },
+  },
+  {
+    id: 'F9',
+    name: 'gateway frozen for longer than its lease, then woken',
+    // Its own clients wait; nobody is refused, and its late settlements win over the sweep.
+    allowed: REFUSALS,
+    inflict: async (world) => {
+      const pid = world.random.pick(world.product.parts().gateways);
+      kill(pid, 'SIGSTOP');
+      try {
+        await sleep(9_000);
+      } finally {
+        kill(pid, 'SIGCONT');
+      }
+    },
+  },
+  {
+    id: 'F27,F33',
+    name: 'office killed while streams run',
+    allowed: NOTHING_ALLOWED,
+    inflict: async (world) => {
+      await sleep(world.random.whole(0, 500));
+      for (const pid of world.product.parts().office) kill(pid);
+      await sleep(1_500);
+    },
+  },
+  {
+    id: 'F33',
+    name: 'office killed at a statement to Postgres',
+    allowed: NOTHING_ALLOWED,
+    inflict: async (world) => {
+      const { office } = world.product.parts();
+      const trap = { nth: world.random.whole(1, 20), moment: world.random.pick(['before', 'after'] as const) };
+      await within('a trap', TRAP_MS, world.postgresProxy.trap({ ...trap, act: () => office.forEach((pid) => void kill(pid)) }));
+      world.postgresProxy.disarm();
+    },
+  },
+  {
+    id: 'F1-F7',
+    name: 'the whole server killed and started again',
+    allowed: CRASH,
+    inflict: async (world) => {
+      await sleep(world.random.whole(300, 1_500));
+      await world.product.kill();
+      await world.product.start();
+    },
+  },
+  {
+    id: 'F8',
+    name: 'SIGTERM with live streams, then started again',
+    // While nobody listens there is no answer; what runs when the signal comes must end whole: see the rolling restart below.
+    allowed: REFUSALS,
+    inflict: async (world, load) => {
+      const before = load.stop();
+      await sleep(world.random.whole(0, 200));
+      const code = await world.product.terminate();
+      await before;
+      if (code !== 0) throw new Error(`SIGTERM ended with exit code ${code}`);
+      await world.product.start();
+    },
+  },
+];

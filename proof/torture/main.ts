@@ -1,0 +1,48 @@
+import { newSeed } from '../random.js';
+import { runOracle } from '../oracle/run.js';
+import { readArguments, USAGE } from './arguments.js';
+import { FAULTS, NOT_INFLICTED } from './faults.js';
+import { oracleText, progressText, reportText } from './report.js';
+import { runTorture } from './run.js';
+
+/** `npm run torture`: the real server, its real stores, and everything that can happen to them. Exit code 1 on any violation. */
+async function main(): Promise<number> {
+  const asked = readArguments(process.argv.slice(2));
+  if (typeof asked === 'string') {
+    process.stderr.write(`${asked}\n\n${USAGE}\n`);
+    return 2;
+  }
+  const seed = asked.seed ?? newSeed();
+  if (asked.list) {
+    for (const { id, name } of FAULTS) process.stdout.write(`${id.padEnd(8)} ${name}\n`);
+    return 0;
+  }
+  const say = (text: string) => void (asked.json || process.stdout.write(text));
+  say(`seed ${seed}\n`);
+  if (asked.only.includes('oracle')) {
+    const report = await runOracle({ seed, runs: asked.runs, onProgress: (done) => say(`\r${done} of ${asked.runs} runs`) });
+    process.stdout.write(asked.json ? `${JSON.stringify({ ...report, endings: [...report.endings] })}\n` : oracleText(report));
+    return report.wrong.length === 0 && report.booksAreClean ? 0 : 1;
+  }
+  const isLive = process.stdout.isTTY === true;
+  const report = await runTorture({
+    seed,
+    minutes: asked.minutes,
+    only: asked.only,
+    ...(asked.rounds === undefined ? {} : { rounds: asked.rounds }),
+    onProgress: (now) => say(progressText(now, isLive)),
+  });
+  const notRun = asked.only.length > 0 ? report.notRun : [...report.notRun, ...NOT_INFLICTED];
+  process.stdout.write(asked.json ? `${JSON.stringify({ ...report, notRun })}\n` : reportText({ ...report, notRun }));
+  return report.total.violations.length === 0 ? 0 : 1;
+}
+
+process.on('SIGINT', () => process.exit(130));
+process.on('SIGTERM', () => process.exit(143));
+main().then(
+  (code) => process.exit(code),
+  (error: unknown) => {
+    process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.exit(1);
+  },
+);
