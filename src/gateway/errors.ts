@@ -1,4 +1,4 @@
-import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { amountOut, type CreditValue, formatCredits } from '../domain/credits.js';
 import type { Refusal } from '../domain/refusal.js';
 
@@ -227,8 +227,18 @@ export function sendError(res: ServerResponse, error: GatewayError, requestId: s
     'x-request-id': requestId,
     'x-content-type-options': 'nosniff',
     'cache-control': 'no-store',
+    ...(leavesBodyUnread(res.req) ? { connection: 'close' } : {}),
     ...extra,
     ...error.headers,
   });
   res.end(body);
+}
+
+const DISCARDED_BYTES_MAX = 64 * 1024;
+
+/** Node would read a refused body to its end to keep the connection. A large one is not worth that; its connection closes. */
+function leavesBodyUnread(req: IncomingMessage): boolean {
+  if (req.complete) return false;
+  const { 'content-length': length, 'transfer-encoding': encoding } = req.headers;
+  return encoding !== undefined || Number(length ?? 0) > DISCARDED_BYTES_MAX;
 }

@@ -1,7 +1,7 @@
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
 import { newRequestId } from '../domain/ids.js';
 import type { GatewaySettings } from '../domain/settings.js';
-import { badRequest, type GatewayError, sendError, wrongMethod } from './errors.js';
+import { badRequest, errorBody, type GatewayError, sendError, wrongMethod } from './errors.js';
 
 /** An HTTP server whose every wait and buffer has a bound, and which refuses what two parsers could read in two ways. */
 export function createHttpServer(settings: GatewaySettings, listener: RequestListener): Server {
@@ -12,7 +12,7 @@ export function createHttpServer(settings: GatewaySettings, listener: RequestLis
       requestTimeout: settings.requestTimeoutMs,
       connectionsCheckingInterval: 2_000,
       keepAliveTimeout: 65_000,
-      requireHostHeader: true,
+      requireHostHeader: false, // Node's own refusal has no body and no request id; ours has
       joinDuplicateHeaders: false,
       insecureHTTPParser: false,
     },
@@ -26,17 +26,38 @@ export function createHttpServer(settings: GatewaySettings, listener: RequestLis
   server.maxHeadersCount = 200;
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (!socket.writable || socket.destroyed) return socket.destroy();
-    const status = STATUS.get(error.code ?? '') ?? '400 Bad Request';
-    socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
-    return socket;
+    return socket.end(refusalBytes(UNREADABLE.get(error.code ?? '') ?? MALFORMED));
   });
+  server.on('checkExpectation', (req: IncomingMessage, res: ServerResponse) => refuse(req, res, EXPECTATION));
   return server;
 }
 
-const STATUS = new Map([
-  ['HPE_HEADER_OVERFLOW', '431 Request Header Fields Too Large'],
-  ['ERR_HTTP_REQUEST_TIMEOUT', '408 Request Timeout'],
+const MALFORMED = badRequest(
+  'This is not a request that can be read in one way only. Check its first line, headers and lengths.',
+  'bad_http',
+);
+const EXPECTATION: GatewayError = {
+  ...badRequest("The only Expect header accepted here is '100-continue'.", 'bad_expectation'),
+  status: 417,
+};
+const UNREADABLE = new Map<string, GatewayError>([
+  ['HPE_HEADER_OVERFLOW', { ...badRequest('The headers of this request are too large.', 'headers_too_large'), status: 431 }],
+  ['ERR_HTTP_REQUEST_TIMEOUT', { ...badRequest('The request did not arrive in time.', 'request_timeout'), status: 408 }],
 ]);
+
+/** An answer for what never became a request: written by hand, because there is no response object to write it with. */
+function refusalBytes(problem: GatewayError): string {
+  const id = newRequestId();
+  const body = errorBody(problem, id);
+  const head = [
+    `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status] ?? 'Error'}`,
+    'Connection: close',
+    'Content-Type: application/json; charset=utf-8',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    `x-request-id: ${id}`,
+  ];
+  return `${head.join('\r\n')}\r\n\r\n${body}`;
+}
 
 /** Two Hosts, an unusual Transfer-Encoding and TRACE pass Node's parser; they do not pass us. */
 function framingProblem(req: IncomingMessage): GatewayError | null {
@@ -45,7 +66,9 @@ function framingProblem(req: IncomingMessage): GatewayError | null {
     return badRequest("The only Transfer-Encoding accepted here is 'chunked'.", 'bad_transfer_encoding');
   }
   if (req.method === 'TRACE' || req.method === 'CONNECT') return wrongMethod(req.method, 'GET, POST');
-  return countHosts(req.rawHeaders) > 1 ? badRequest('The request names two hosts.', 'duplicate_host') : null;
+  const hosts = countHosts(req.rawHeaders);
+  if (hosts > 1) return badRequest('The request names two hosts.', 'duplicate_host');
+  return hosts === 0 && req.httpVersion === '1.1' ? badRequest('The request names no host.', 'missing_host') : null;
 }
 
 function countHosts(raw: readonly string[]): number {
