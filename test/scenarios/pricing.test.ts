@@ -128,8 +128,8 @@ test('G52: audio tokens are inside the totals and are priced once', async () => 
 test('G57: group times model times output is rounded once, up, at the end', async () => {
   const client = await member('vip');
   expect(await costOf('p-design', reported(1000, 500, { cached: 200 }), client)).toBe(580_000);
-  expect(await costOf('p-design', reported(1, 0), await member('odd'))).toBe(84);
-  expect(await costOf('p-dust', reported(1, 0))).toBe(1);
+  expect(await costOf('p-design', reported(1, 1), await member('odd'))).toBe(417); // 1,250 × 0.333 = 416.25
+  expect(await costOf('p-dust', reported(1, 1))).toBe(1); // 2 × 0.02 = 0.04
   expect(await costOf('p-dust', reported(49, 2))).toBe(2); // 51 × 0.02 = 1.02
   expect(await costOf('p-third', reported(4, 3))).toBe(3); // 7 × 1/3 = 2.33
 });
