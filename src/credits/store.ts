@@ -57,8 +57,11 @@ export interface CreditStore {
   /** Settled charges of a shard after a cursor ('' = from the start), oldest first. Each shard is read by itself. */
   entries(shard: string, after: string, limit: number): Promise<readonly StreamEntry[]>;
 
-  /** Drops entries up to and including `cursor` that are also older than `keepMs`. */
-  trim(shard: string, cursor: string, keepMs: number): Promise<void>;
+  /**
+   * Drops entries up to and including `cursor` that are also older than `keepMs`. With the `epoch` in which they were read
+   * nothing goes in any other life of the data: a stale copy brings back charges as pending, and needs their entries.
+   */
+  trim(shard: string, cursor: string, keepMs: number, epoch?: string): Promise<void>;
 
   /**
    * Which of these settlements are not in Postgres yet, and under which epoch that was seen. A settlement is confirmed

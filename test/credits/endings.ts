@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { newRequestId } from '../../src/domain/ids.js';
 import { createSubject, micro, type Subject } from './builders.js';
-import type { Opened } from './contract.js';
+import type { Opened } from './opened.js';
 
 export function describeEndings(under: () => Opened): void {
   const entriesOf = async (org: Subject) => (await org.store.entries(org.shard, '', 10_000)).filter((one) => one.orgId === org.orgId);
@@ -101,25 +101,37 @@ export function describeEndings(under: () => Opened): void {
   });
 
   describe('the sweep', () => {
-    test('lists what has run out, oldest first, and charges its floor only when it really has', async () => {
+    test('lists what has run out, oldest first', async () => {
       const { store, wait } = under();
       const org = await createSubject(store, { avail: 100, shard: 11 });
-      const [old, young, renewed] = [newRequestId(), newRequestId(), newRequestId()];
-      await org.hold(10, { requestId: old, leaseMs: 30, note: '{"who":"old"}' });
-      await org.hold(20, { requestId: young, leaseMs: 20_000 });
-      await org.hold(30, { requestId: renewed, leaseMs: 60 });
-      expect(await org.settle(old, 3, { kind: 'floor', ifDue: true, event: '{}' }).then((one) => one.kind)).toMatch(/not_due|settled/);
+      const [late, early, running] = [newRequestId(), newRequestId(), newRequestId()];
+      await org.hold(10, { requestId: late, leaseMs: 40, note: '{"who":"late"}' });
+      await org.hold(20, { requestId: early, leaseMs: 1, note: '{"who":"early"}' });
+      await org.hold(30, { requestId: running, leaseMs: 600_000 });
       await wait(100);
-      await org.extend(old, 10, { leaseMs: 1, floor: micro(4), note: '{"who":"old"}' });
-      await wait(100);
-      const mine = (await store.due(org.shard, 100)).filter((one) => one.orgId === org.orgId);
-      expect(mine.map((one) => one.requestId)).toEqual(mine.length === 2 ? [renewed, old] : [renewed]);
-      await org.extend(renewed, 30, { leaseMs: 20_000 });
-      const floor = { kind: 'floor', ifDue: true } as const;
-      expect(await org.settle(renewed, 0, floor)).toEqual({ kind: 'not_due' });
-      expect(await org.settle(young, 0, floor)).toEqual({ kind: 'not_due' });
-      expect(await org.settle(newRequestId(), 0, floor)).toEqual({ kind: 'not_due' });
-      expect((await org.state()).holds.map((one) => one.requestId).sort()).toContain(renewed);
+      const due = await store.due(org.shard, 100);
+      expect(due.map(({ requestId, amount, note }) => [requestId, amount, note])).toEqual([
+        [early, 20, '{"who":"early"}'],
+        [late, 10, '{"who":"late"}'],
+      ]);
+      expect(await store.due(org.shard, 1)).toHaveLength(1);
+    });
+
+    test('charges a floor only when the lease has really run out by then', async () => {
+      const { store, wait } = under();
+      const org = await createSubject(store, { avail: 100, shard: 15 });
+      const [renewed, running] = [newRequestId(), newRequestId()];
+      await org.hold(10, { requestId: renewed, leaseMs: 1 });
+      await org.hold(20, { requestId: running, leaseMs: 600_000 });
+      await wait(20);
+      expect(await store.due(org.shard, 10)).toMatchObject([{ requestId: renewed }]);
+      await org.extend(renewed, 10, { leaseMs: 600_000 });
+      const sweep = { kind: 'floor', ifDue: true } as const;
+      expect(await org.settle(renewed, 0, sweep)).toEqual({ kind: 'not_due' });
+      expect(await org.settle(running, 0, sweep)).toEqual({ kind: 'not_due' });
+      expect(await org.settle(newRequestId(), 0, sweep)).toEqual({ kind: 'not_due' });
+      expect(await store.due(org.shard, 10)).toEqual([]);
+      expect((await org.state()).held).toBe(30);
     });
 
     test('a swept request that was only frozen is charged once, with its final', async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { newOrgId, newRequestId, newTokenId } from '../../src/domain/ids.js';
 import { createSubject, DAY_MS, DIGEST, micro, orgTerms, tokenTerms } from './builders.js';
-import type { Opened } from './contract.js';
+import type { Opened } from './opened.js';
 
 const OTHER = 'b'.repeat(64);
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { newOrgId, newRequestId, newTokenId, shardOf } from '../../src/domain/ids.js';
 import { balanceOf, createSubject, micro, moveTo, orgTerms, stateOf, subject, tokenTerms } from './builders.js';
-import type { Opened } from './contract.js';
+import type { Opened } from './opened.js';
 
 const NOT_LOADED = { kind: 'unavailable', reason: 'not_loaded', maybeDone: false };
 
@@ -84,6 +84,44 @@ export function describeLives(under: () => Opened): void {
       expect(await store.transition('32', filling, 'open')).toBe(false);
       expect(await org.state()).toMatchObject({ pend: 30, spendable: 40, balance: { avail: 70 } });
       expect(await store.pending(org.orgId, [requestId])).toMatchObject({ epoch: filling.epoch });
+    });
+
+    test('a slow second reload within one life brings back neither spent credits nor forgotten use', async () => {
+      const { store } = under();
+      const org = await createSubject(store, { shard: 34 });
+      const quotas = [{ window: 'total', cap: micro(100) }] as const;
+      const snapshot = (avail: number, balanceVersion: number) => {
+        const used = [{ window: 'total', amount: micro(balanceVersion * 10), endsAtMs: 0 }] as const;
+        const terms = tokenTerms(org.tokenId, org.orgId, { version: 2, quotas });
+        const tokens = [{ terms, use: { tokenId: org.tokenId, used } }];
+        return [{ terms: orgTerms(org.orgId), balance: balanceOf(avail, { balanceVersion }), tokens }];
+      };
+      await store.transition('34', await stateOf(store, '34'), 'filling');
+      await store.load('34', snapshot(500, 1));
+      await store.load('34', snapshot(300, 5));
+      await store.load('34', snapshot(400, 4));
+      await moveTo(store, '34', 'open');
+      expect(await org.state()).toMatchObject({ spendable: 300, balance: { balanceVersion: 5 } });
+      expect(await org.hold(51, { tokenVersion: 2 })).toMatchObject({ kind: 'short', scope: 'quota', available: 50 });
+      // A new life believes Postgres whatever was there before.
+      await store.transition('34', await stateOf(store, '34'), 'filling');
+      await store.load('34', snapshot(400, 4));
+      await moveTo(store, '34', 'open');
+      expect(await org.state()).toMatchObject({ spendable: 400, balance: { balanceVersion: 4 } });
+    });
+
+    test('what was read in one life is not dropped in another', async () => {
+      const { store, wait } = under();
+      const org = await createSubject(store, { shard: 35 });
+      await org.settle(newRequestId(), 1);
+      const { epoch } = await stateOf(store, '35');
+      const cursor = (await store.entries('35', '', 10)).at(-1)?.cursor ?? '';
+      await wait(20);
+      await store.transition('35', await stateOf(store, '35'), 'filling');
+      await store.trim('35', cursor, 0, epoch);
+      expect(await store.entries('35', '', 10)).toHaveLength(1);
+      await store.trim('35', cursor, 0, (await stateOf(store, '35')).epoch);
+      expect(await store.entries('35', '', 10)).toEqual([]);
     });
 
     test('an organization that Postgres was slow to tell heals with its first balance', async () => {

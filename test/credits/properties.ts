@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { OrgState } from '../../src/credits/store.js';
 import { newRequestId } from '../../src/domain/ids.js';
 import { createSubject, micro, type Subject } from './builders.js';
-import type { Opened } from './contract.js';
+import type { Opened } from './opened.js';
 
 const RUNS = 25;
 

@@ -20,6 +20,8 @@ export interface Org {
   terms: OrgTerms | undefined;
   /** Undefined until Postgres has said it: an unknown balance is never taken for 0. */
   balance: Balance | undefined;
+  /** The life of the data in which a reload last said it. */
+  loadedIn: string;
   held: number;
   pend: number;
   readonly holds: Map<RequestId, Hold>;
@@ -30,6 +32,7 @@ export interface Token {
   terms: TokenTerms | undefined;
   use: TokenUse['used'];
   useVersion: number;
+  loadedIn: string;
   held: number;
   pend: number;
   /** Number of open holds. */
@@ -58,7 +61,7 @@ export function newShard(name: string): Shard {
 export function orgOf(shard: Shard, orgId: OrgId): Org {
   let org = shard.orgs.get(orgId);
   if (!org) {
-    org = { terms: undefined, balance: undefined, held: 0, pend: 0, holds: new Map(), pending: new Map() };
+    org = { terms: undefined, balance: undefined, loadedIn: '', held: 0, pend: 0, holds: new Map(), pending: new Map() };
     shard.orgs.set(orgId, org);
   }
   return org;
@@ -67,7 +70,7 @@ export function orgOf(shard: Shard, orgId: OrgId): Org {
 export function tokenOf(shard: Shard, tokenId: TokenId): Token {
   let token = shard.tokens.get(tokenId);
   if (!token) {
-    token = { terms: undefined, use: [], useVersion: -1, held: 0, pend: 0, open: 0, rate: new Map() };
+    token = { terms: undefined, use: [], useVersion: -1, loadedIn: '', held: 0, pend: 0, open: 0, rate: new Map() };
     shard.tokens.set(tokenId, token);
   }
   return token;

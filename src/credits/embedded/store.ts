@@ -18,9 +18,9 @@ import {
 } from '../commands.js';
 import type { CreditStore, DueHold, OrgState, PendingAnswer, ShardState } from '../store.js';
 import { spendableOf } from './room.js';
-import { createSpending } from './spend.js';
+import { createSpending, type Spending } from './spend.js';
 import { type Hold, NOT_LOADED, newShard, type Org, type Shard } from './state.js';
-import { createStream } from './stream.js';
+import { createStream, type Stream } from './stream.js';
 import { applied, load, lookup, project } from './terms.js';
 
 export interface EmbeddedStoreOptions {
@@ -28,6 +28,8 @@ export interface EmbeddedStoreOptions {
   /** Memory for settled charges that Postgres does not have yet; beyond it the answer is `full`. */
   readonly streamBytesMax?: number;
 }
+
+type Reading = Pick<CreditStore, 'due' | 'entries' | 'trim' | 'pending' | 'inspect'>;
 
 const STREAM_BYTES_MAX = 256 * 1024 * 1024;
 
@@ -46,8 +48,17 @@ export function createEmbeddedStore(options: EmbeddedStoreOptions = {}): CreditS
   };
   const nowMs = (): number => clock.nowMs();
   const spending = createSpending({ shard, stream, nowMs });
-  const life = randomBytes(8).toString('hex');
-  let lives = 0;
+  return {
+    ...moving(spending),
+    ...telling(shard, nowMs),
+    ...reading(shard, stream, nowMs),
+    ...living(shard, [...shards.values()]),
+    check: async () => ({ ok: true }),
+    close: async () => undefined,
+  };
+}
+
+function moving(spending: Spending): Pick<CreditStore, 'hold' | 'extend' | 'settle' | 'rehold'> {
   return {
     hold: async (command) => {
       checkHold(command);
@@ -65,6 +76,11 @@ export function createEmbeddedStore(options: EmbeddedStoreOptions = {}): CreditS
       checkLease(command);
       return spending.rehold(command);
     },
+  };
+}
+
+function telling(shard: (name: string) => Shard, nowMs: () => number): Pick<CreditStore, 'lookup' | 'project' | 'applied' | 'load'> {
+  return {
     lookup: async (tokenId) => {
       checkTokenId(tokenId);
       return lookup(shard(shardOf(tokenId)), tokenId);
@@ -78,17 +94,42 @@ export function createEmbeddedStore(options: EmbeddedStoreOptions = {}): CreditS
       checkApplied(command);
       return applied(shard(shardOf(command.orgId)), command, nowMs());
     },
+    load: async (name, orgs) => {
+      const one = shard(name);
+      for (const snapshot of orgs) checkSnapshot(name, snapshot);
+      if (one.state !== 'filling') throw new StoreUnavailable('not_loaded', `shard ${name} is not being filled`);
+      for (const snapshot of orgs) load(one, snapshot);
+    },
+  };
+}
+
+function reading(shard: (name: string) => Shard, stream: Stream, nowMs: () => number): Reading {
+  return {
     due: async (name, limit) => due(shard(name), limit, nowMs()),
     entries: async (name, after, limit) => stream.after(shard(name), after, limit),
-    trim: async (name, cursor, keepMs) => {
+    trim: async (name, cursor, keepMs, epoch) => {
       checkWhole('keepMs', keepMs, Number.MAX_SAFE_INTEGER);
-      stream.trim(shard(name), cursor, keepMs, nowMs());
+      const one = shard(name);
+      if (epoch === undefined || epoch === one.epoch) stream.trim(one, cursor, keepMs, nowMs());
     },
     pending: async (orgId, requestIds) => {
       checkOrgId(orgId);
       return pending(shard(shardOf(orgId)), orgId, requestIds);
     },
-    shards: async () => [...shards.values()].map(stateOf),
+    inspect: async (orgId) => {
+      checkOrgId(orgId);
+      const one = shard(shardOf(orgId));
+      if (one.state !== 'open') return NOT_LOADED;
+      return inspect(one.orgs.get(orgId), orgId);
+    },
+  };
+}
+
+function living(shard: (name: string) => Shard, all: readonly Shard[]): Pick<CreditStore, 'shards' | 'transition'> {
+  const life = randomBytes(8).toString('hex');
+  let lives = 0;
+  return {
+    shards: async () => all.map(stateOf),
     transition: async (name, from, to) => {
       const one = shard(name);
       const begins = to === 'filling';
@@ -100,20 +141,6 @@ export function createEmbeddedStore(options: EmbeddedStoreOptions = {}): CreditS
       one.state = to;
       return true;
     },
-    load: async (name, orgs) => {
-      const one = shard(name);
-      for (const snapshot of orgs) checkSnapshot(name, snapshot);
-      if (one.state !== 'filling') throw new StoreUnavailable('not_loaded', `shard ${name} is not being filled`);
-      for (const snapshot of orgs) load(one, snapshot);
-    },
-    inspect: async (orgId) => {
-      checkOrgId(orgId);
-      const one = shard(shardOf(orgId));
-      if (one.state !== 'open') return NOT_LOADED;
-      return inspect(one.orgs.get(orgId), orgId);
-    },
-    check: async () => ({ ok: true }),
-    close: async () => undefined,
   };
 }
 

@@ -47,17 +47,24 @@ function isNewerThan(pending: Pending, done: { readonly kind: 'floor' | 'final';
   return pending.kind === 'final' || pending.cost > done.cost;
 }
 
-/** Postgres is the truth for money. Terms keep the higher version, so that a slow reload cannot undo a revocation. */
+/**
+ * Postgres is the truth for money: the first reload of a life of the data sets whatever it says, a later one only what is
+ * newer, or a slow healer would bring back spent credits. Terms keep the higher version, or it could undo a revocation.
+ */
 export function load(shard: Shard, { terms, balance, tokens }: OrgSnapshot): void {
   const org = orgOf(shard, terms.orgId);
   raiseTerms(org, terms);
-  org.balance = { ...balance };
+  if (org.loadedIn !== shard.epoch || !org.balance || balance.balanceVersion > org.balance.balanceVersion) org.balance = { ...balance };
+  org.loadedIn = shard.epoch;
   rebuildOrg(org);
   for (const one of tokens) {
     const token = tokenOf(shard, one.terms.tokenId);
     raiseTerms(token, one.terms);
-    token.use = [...one.use.used];
-    token.useVersion = balance.balanceVersion;
+    if (token.loadedIn !== shard.epoch || balance.balanceVersion > token.useVersion) {
+      token.use = [...one.use.used];
+      token.useVersion = balance.balanceVersion;
+    }
+    token.loadedIn = shard.epoch;
     rebuildToken(org, token, one.terms.tokenId);
   }
 }

@@ -37,14 +37,14 @@ export function createReading(ask: Ask, topology: Topology, epochs: Epochs): Rea
       if (after !== '' && !CURSOR.test(after)) throw new InvalidCommand(`not a cursor: ${after.slice(0, 80)}`);
       return entries(linkOf, shard, after, limit);
     },
-    trim: async (shard, cursor, keepMs) => {
+    trim: async (shard, cursor, keepMs, epoch = '') => {
       checkShard(shard);
       checkWhole('keepMs', keepMs, Number.MAX_SAFE_INTEGER);
       if (cursor === '') return;
       const [, ms, sequence] = CURSOR.exec(cursor) ?? [];
       if (ms === undefined) throw new InvalidCommand(`not a cursor: ${cursor.slice(0, 80)}`);
       await linkOf(shard);
-      const command = { shard, verb: 'trim', keys: [], fields: `${ms}|${sequence}|${keepMs}`, texts: [], free: true } as const;
+      const command = { shard, verb: 'trim', keys: [], fields: `${ms}|${sequence}|${keepMs}|${epoch}`, texts: [], free: true } as const;
       orThrow(await ask(command, (reply) => reply), `trimming shard ${shard}`);
     },
     pending: async (orgId, requestIds) => {

@@ -10,7 +10,9 @@
 -- ARGV[7] terms of the org as JSON, text
 -- ARGV[8…] for each of KEYS[7…]: its id, terms, JSON, quotas and use, five texts
 -- Answers: loaded · open (not being filled) · epoch
--- Safe to repeat: everything is set. Terms keep the higher version, so that a slow reload cannot undo a revocation.
+-- Safe to repeat: everything is set. Within one life of the data (field `life`) a balance and a use give way only to newer
+--   ones, so that a slow healer cannot bring back spent credits; terms keep the higher version, so that it cannot undo a
+--   revocation.
 local no = closed(KEYS, ARGV, 'filling')
 if no then return no end
 local balance = balanceText(ARGV)
@@ -18,20 +20,27 @@ local org, of = rebuild(KEYS[5], KEYS[6])
 local function versionOf(terms)
   return digits(match(terms, '^(%d+)|') or '')
 end
-local writes = {}
+-- Whether Postgres has already said something at least as new in this life of the data.
+local function isOld(key, version)
+  local kept = call('HMGET', key, 'life', 'loaded')
+  return kept[1] == ARGV[1] and kept[2] and version <= digits(kept[2])
+end
+local version, writes = digits(ARGV[3]), {}
 if isNewer(KEYS[4], versionOf(ARGV[6])) then writes[1] = { KEYS[4], 'terms', ARGV[6], 'json', ARGV[7] } end
 for i = 7, #KEYS do
   local at = 8 + 5 * (i - 7)
   local id = idOf(ARGV[at], 'tok')
   local sums = of(id)
-  writes[#writes + 1] = { KEYS[i], 'used', ARGV[at + 4], 'useVersion', ARGV[3] }
+  if not isOld(KEYS[i], version) then
+    writes[#writes + 1] = { KEYS[i], 'used', ARGV[at + 4], 'useVersion', ARGV[3], 'life', ARGV[1], 'loaded', ARGV[3] }
+  end
   if isNewer(KEYS[i], versionOf(ARGV[at + 1])) then
     writes[#writes + 1] = { KEYS[i], 'terms', ARGV[at + 1], 'json', ARGV[at + 2], 'quotas', ARGV[at + 3] }
   end
   writes[#writes + 1] = { KEYS[i], 'sums', text(sums.held) .. '|' .. text(sums.pend) .. '|' .. text(sums.open) }
 end
 
-call('HSET', KEYS[4], 'balance', balance)
+if not isOld(KEYS[4], version) then call('HSET', KEYS[4], 'balance', balance, 'life', ARGV[1], 'loaded', ARGV[3]) end
 save(KEYS[4], org)
 for _, write in ipairs(writes) do call('HSET', unpack(write)) end
 return { 'loaded' }

@@ -1,6 +1,6 @@
--- Lines that every verb uses: numbers, time, the epoch. Not a verb; the loader puts it in front of them.
--- Whatever cannot be read raises an error, and every verb reads everything before its first write, so an error means
--- that nothing was written.
+-- Lines that every verb uses: numbers, time, the epoch. Not a verb; the loader puts it in front of them. What cannot be
+-- read raises an error, and every verb reads everything before its first write: an error means nothing was written.
+-- KEYS[1] epoch, KEYS[2] deadlines and KEYS[3] stream of the shard are the same in every verb.
 local call, match, gmatch, gsub, format, floor = redis.call, string.match, string.gmatch, string.gsub, string.format, math.floor
 local MAX = 9007199254740991 -- 2^53 - 1: above it a double is no longer exact
 
@@ -27,10 +27,7 @@ local function digits(text)
   return exact(text)
 end
 
--- Numbers leave as text, whole and never in scientific notation.
-local function text(number)
-  return format('%.0f', number)
-end
+local function text(number) return format('%.0f', number) end -- never in scientific notation
 
 local clockMs
 local function nowMs()
@@ -41,8 +38,7 @@ local function nowMs()
   return clockMs
 end
 
--- Fails when the deadlines or the stream are something else than they should be, before anything is written. Once per
--- run is enough: no verb changes what kind a key is.
+-- Fails when deadlines or stream are of another type. Once a run is enough: no verb changes a type.
 local isTyped = {}
 local function typed(KEYS)
   if isTyped[KEYS[2]] then return end

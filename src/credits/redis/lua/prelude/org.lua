@@ -1,11 +1,9 @@
--- What is kept of an organization and its requests. Not a verb; the loader puts it in front of them.
+-- What is kept of an organization and its requests. Not a verb; the loader puts it before them.
 --   org hash:  balance 'avail|version|month spent|month ends ms' · sums 'held|pend' · json ·
 --              terms 'version|status|overdraft|limit or -|action|ceiling or -'
---   holds hash: request id → 'amount|floor|token id|deadline ms', request id.note → its note, unread here
---   pend hash: request id → 'F or C|cost|token id'
+--   holds: request id → 'amount|floor|token id|deadline ms', request id.note → note · pend: id → 'F or C|cost|token id'
 
--- With `must` an unreadable balance is an error: it is never taken for 0. Without (while filling) its sums are left to
--- the reload, which rebuilds them from the entries; `known` says which.
+-- With `must` an unreadable balance is an error, never 0. Without (while filling) the reload rebuilds it; `known` says so.
 local function readOrg(key, must)
   local kept = call('HMGET', key, 'balance', 'sums', 'terms')
   local avail, version, month, ends = match(kept[1] or '', '^(%-?%d+)|(%d+)|(%d+)|(%d+)$')

@@ -1,0 +1,176 @@
+import fc from 'fast-check';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createEmbeddedStore } from '../../src/credits/embedded/store.js';
+import { createRedisStore } from '../../src/credits/redis/store.js';
+import type { CreditStore } from '../../src/credits/store.js';
+import { newOrgId, newRequestId, newTokenId, type RequestId, shardOf } from '../../src/domain/ids.js';
+import { type RedisServer, startRedis } from '../support/redis.js';
+import { balanceOf, DAY_MS, micro, moveTo, orgTerms, subject, tokenTerms } from './builders.js';
+
+let server: RedisServer;
+let redis: CreditStore;
+const embedded = createEmbeddedStore();
+
+beforeAll(async () => {
+  server = await startRedis();
+  redis = createRedisStore({ url: server.url, commandTimeoutMs: 5_000 });
+});
+
+afterAll(async () => {
+  await redis.close();
+  await server.stop();
+});
+
+const VERBS = [
+  ...Array<'hold'>(8).fill('hold'),
+  ...Array<'open'>(3).fill('open'),
+  ...Array<'extend'>(3).fill('extend'),
+  'extend',
+  'floor',
+  'final',
+  'release',
+  'sweep',
+  'rehold',
+  'applied',
+  'org',
+  'token',
+  'refill',
+  'open',
+  'load',
+  'lookup',
+  'pending',
+  'inspect',
+] as const;
+
+const step = fc.record({
+  verb: fc.constantFrom(...VERBS),
+  who: fc.integer({ min: 0, max: 4 }),
+  token: fc.constantFrom(0, 0, 0, 1, 2),
+  amount: fc.oneof(fc.integer({ min: 0, max: 120 }), fc.constantFrom(0, 999_999_999_999_999)),
+  version: fc.integer({ min: 1, max: 4 }),
+  flag: fc.boolean(),
+});
+
+type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
+
+interface World {
+  readonly orgId: ReturnType<typeof newOrgId>;
+  readonly tokens: readonly ReturnType<typeof newTokenId>[];
+  readonly requests: readonly RequestId[];
+  readonly soonMs: number;
+}
+
+test('the same random commands get the same answers from both stores', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer({ min: 0, max: 63 }),
+      fc.array(step, { minLength: 20, maxLength: 80, size: 'max' }),
+      async (shard, steps) => {
+        const orgId = newOrgId(shard);
+        const world: World = {
+          orgId,
+          tokens: [newTokenId(orgId), newTokenId(orgId), newTokenId(orgId)],
+          requests: [0, 1, 2, 3, 4].map(() => newRequestId()),
+          soonMs: Date.now() + DAY_MS,
+        };
+        for (const store of [embedded, redis]) {
+          await moveTo(store, shardOf(orgId), 'filling');
+          await moveTo(store, shardOf(orgId), 'open');
+          await store.project({ org: orgTerms(orgId) });
+          await store.project({ token: tokenTerms(world.tokens[0] as never, orgId) });
+          await store.applied({ orgId, balance: balanceOf(200), tokens: [], clear: [] });
+        }
+        for (const [i, one] of steps.entries()) {
+          const [mine, theirs] = [await answerOf(embedded, world, one), await answerOf(redis, world, one)];
+          expect(mine, `step ${i}: ${JSON.stringify(one)}`).toEqual(theirs);
+        }
+      },
+    ),
+    { numRuns: 120 },
+  );
+});
+
+/** An answer without what must differ: clocks, cursors and names of lives. */
+async function answerOf(store: CreditStore, world: World, one: Step): Promise<unknown> {
+  const answer = await act(store, world, one).catch((error: { code?: string }) => ({ threw: error.code ?? String(error) }));
+  return JSON.parse(
+    JSON.stringify(answer ?? null, (key, value) => (['epoch', 'retryAfterMs', 'deadlineMs', 'cursor'].includes(key) ? undefined : value)),
+  );
+}
+
+async function act(store: CreditStore, world: World, one: Step): Promise<unknown> {
+  const { orgId } = world;
+  const tokenId = world.tokens[one.token] ?? newTokenId(orgId);
+  const requestId = world.requests[one.who] ?? newRequestId();
+  const shard = shardOf(orgId);
+  const org = subject(store, orgId, tokenId);
+  const state = (await store.shards()).find((other) => other.shard === shard);
+  const quotas = one.flag ? [{ window: 'daily' as const, cap: micro(Math.min(one.amount, 90)) }] : [];
+  const used = [{ window: 'daily' as const, amount: micro(one.who), endsAtMs: one.flag ? world.soonMs : 1 }];
+  const token = tokenTerms(tokenId, orgId, {
+    version: one.version,
+    quotas,
+    critical: one.flag,
+    concurrency: one.who > 1 ? one.who : 0,
+    requestsPerMinute: one.flag ? 0 : 4,
+    tokensPerMinute: one.who > 2 ? 90 : 0,
+  });
+  const terms = orgTerms(orgId, {
+    version: one.version,
+    overdraft: micro(one.who),
+    limit: one.flag ? micro(one.amount) : null,
+    limitAction: one.who > 2 ? 'pause_noncritical' : 'block_all',
+  });
+  const balance = balanceOf(one.amount * 2 - 20, {
+    balanceVersion: one.version,
+    monthSpent: micro(one.who),
+    monthEndsAtMs: one.flag ? world.soonMs : 1,
+  });
+  switch (one.verb) {
+    case 'hold': {
+      const known = await store.lookup(tokenId);
+      const versions = known.kind === 'found' && one.version < 4 ? [known.token.version, known.org.version] : [one.version, 1];
+      return org.hold(one.amount, { requestId, tokenVersion: versions[0] ?? 1, orgVersion: versions[1] ?? 1, tokens: one.amount % 50 });
+    }
+    case 'extend':
+      return org.extend(requestId, one.amount, { floor: micro(one.who), note: `{"at":${one.amount}}` });
+    case 'floor':
+    case 'final':
+      return org.settle(requestId, one.amount, { kind: one.verb });
+    case 'release':
+      return org.settle(requestId, 0, { event: null });
+    case 'sweep':
+      return [await org.settle(requestId, 0, { kind: 'floor', ifDue: true }), await store.due(shard, 10)];
+    case 'rehold':
+      return org.rehold(requestId, one.amount, { floor: micro(one.who), note: `{"at":${one.amount}}` });
+    case 'applied':
+      return store.applied({
+        orgId,
+        balance,
+        tokens: one.flag ? [{ tokenId, used }] : [],
+        clear: [{ requestId, kind: one.flag ? 'final' : 'floor', cost: micro(one.amount) }],
+      });
+    case 'org':
+      return store.project({ org: terms });
+    case 'token':
+      return store.project({ token });
+    case 'refill':
+      return one.flag && state ? store.transition(shard, state, 'filling') : null;
+    case 'open':
+      return state ? store.transition(shard, state, 'open') : null;
+    case 'load':
+      return store.load(shard, [{ terms, balance, tokens: one.flag ? [{ terms: token, use: { tokenId, used } }] : [] }]);
+    case 'lookup':
+      return store.lookup(tokenId);
+    case 'pending':
+      return store.pending(orgId, world.requests);
+    case 'inspect':
+      return sorted(await store.inspect(orgId));
+  }
+}
+
+function sorted(state: Awaited<ReturnType<CreditStore['inspect']>>): unknown {
+  if (!state || 'kind' in state) return state;
+  const byId = (a: { requestId: string }, b: { requestId: string }): number => (a.requestId < b.requestId ? -1 : 1);
+  return { ...state, holds: [...state.holds].sort(byId), pending: [...state.pending].sort(byId) };
+}
