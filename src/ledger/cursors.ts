@@ -102,7 +102,11 @@ async function save(
   );
 }
 
-async function trimAll(store: CreditStore, known: ReadonlyMap<string, { readonly cursor: string }>, keepMs: number): Promise<void> {
+async function trimAll(
+  store: CreditStore,
+  known: ReadonlyMap<string, { readonly epoch: string; readonly cursor: string }>,
+  keepMs: number,
+): Promise<void> {
   const read = [...known].filter(([, { cursor }]) => cursor !== '');
-  await Promise.all(read.map(([shard, { cursor }]) => store.trim(shard, cursor, keepMs)));
+  await Promise.all(read.map(([shard, { epoch, cursor }]) => store.trim(shard, cursor, keepMs, epoch)));
 }
