@@ -45,16 +45,25 @@ export function createRecovery(parts: {
     for (const line of lines) outbox.resend(settleCommand(line));
   };
 
-  const confirm = async (orgId: OrgId, ids: readonly RequestId[]): Promise<void> => {
-    const answer = await store.pending(orgId, ids);
-    if (answer.kind === 'unavailable') return;
+  /** Only of what was taken before we asked does "not pending" mean "booked". What another life of the data took is lost. */
+  const confirm = async (orgId: OrgId, ids: readonly RequestId[]): Promise<readonly RequestId[]> => {
+    const taken = new Map(ids.map((id) => [id, outbox.takenUnder(id)]));
+    const asked = ids.filter((id) => taken.get(id) !== undefined);
+    if (asked.length === 0) return [];
+    const answer = await store.pending(orgId, asked);
+    if (answer.kind === 'unavailable') return [];
     const pending = new Set(answer.ids);
-    for (const id of ids) {
+    const lost: RequestId[] = [];
+    for (const id of asked) {
       const under = outbox.takenUnder(id);
-      if (under === undefined || pending.has(id) || lifeOf(under) !== lifeOf(answer.epoch)) continue;
-      journal.confirmed(id);
+      if (under === undefined || under !== taken.get(id)) continue;
+      const isSameLife = lifeOf(under) === lifeOf(answer.epoch);
+      if (isSameLife && pending.has(id)) continue;
       outbox.forget(id);
+      if (isSameLife) journal.confirmed(id);
+      else lost.push(id);
     }
+    return lost;
   };
 
   return {
@@ -69,10 +78,15 @@ export function createRecovery(parts: {
     look,
     tick: async () => {
       let count = 0;
+      const lost = new Set<RequestId>();
       for (const [orgId, ids] of journal.unconfirmed()) {
         count += ids.length;
-        for (let at = 0; at < ids.length; at += ASK_AT_ONCE) await confirm(orgId, ids.slice(at, at + ASK_AT_ONCE));
+        for (let at = 0; at < ids.length; at += ASK_AT_ONCE) {
+          for (const id of await confirm(orgId, ids.slice(at, at + ASK_AT_ONCE))) lost.add(id);
+        }
       }
+      // The store was lost between taking them and our next look: nobody else will say them again.
+      if (lost.size > 0) for (const line of journal.replay().settled) if (lost.has(line.requestId)) outbox.resend(settleCommand(line));
       parts.metrics.unconfirmed.set(count);
     },
   };
