@@ -18,6 +18,7 @@ import {
 } from './errors.js';
 import { orphanNote } from './event.js';
 import type { Admission, Exchange, GatewayParts, PricedCandidate } from './exchange.js';
+import { patiently } from './patience.js';
 
 export type Admitted =
   | { readonly kind: 'admitted'; readonly admission: Admission }
@@ -32,7 +33,7 @@ export async function admit(parts: GatewayParts, exchange: Exchange): Promise<Ad
   for (let round = 0; round < STALE_MAX; round++) {
     const offer = priceFor(parts, exchange, book);
     if (offer.kind === 'refused') return offer;
-    const held = await hold(parts, exchange, offer);
+    const held = await patiently(() => hold(parts, exchange, offer));
     if (held.kind === 'stale') {
       exchange.caller.token = held.token;
       exchange.caller.org = held.org;

@@ -4,6 +4,7 @@ import type { CreditStore, LookupAnswer, OrgTerms, TokenTerms } from '../credits
 import type { OrgId, TokenId } from '../domain/ids.js';
 import { digestOf, fingerprintOf, tokenIdOf } from '../domain/secrets.js';
 import { type GatewayError, unauthorized } from './errors.js';
+import { patiently } from './patience.js';
 
 /** Who asks, as of the last time anybody looked. The hold checks it again, so a stale copy can never spend. */
 export interface Caller {
@@ -32,7 +33,7 @@ const CALLERS_MAX = 50_000;
 export function createAuthenticator(deps: { readonly store: CreditStore; readonly pepper: string }): Authenticator {
   const known = new Map<string, Caller>();
   const ask = async (secret: string, tokenId: TokenId, key: string): Promise<Identified> => {
-    const answer = await deps.store.lookup(tokenId);
+    const answer = await patiently(() => deps.store.lookup(tokenId));
     const result = recognise(answer, tokenId, digestOf(secret, deps.pepper));
     if (result.kind === 'caller') {
       if (known.size >= CALLERS_MAX) known.delete(known.keys().next().value ?? '');

@@ -1,0 +1,32 @@
+import type { Unavailable } from '../credits/store.js';
+
+/** A reload of the hot store takes a second or two: better a late answer than a refusal. */
+const PATIENCE_MS = 2_000;
+const ASK_EVERY_MS = 100;
+/** So many requests may wait at once; more would only make the moment after the reload worse. */
+const WAITING_MAX = 2_000;
+
+let waiting = 0;
+
+/** Asks again while the store is being loaded, at most two seconds. Only for questions that changed nothing. */
+export async function patiently<T extends { readonly kind: string }>(ask: () => Promise<T | Unavailable>): Promise<T | Unavailable> {
+  const first = await ask();
+  if (!isLoading(first) || waiting >= WAITING_MAX) return first;
+  const untilMs = Date.now() + PATIENCE_MS;
+  waiting += 1;
+  try {
+    let answer: T | Unavailable = first;
+    while (isLoading(answer) && Date.now() < untilMs) {
+      await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS * (0.5 + Math.random())));
+      answer = await ask();
+    }
+    return answer;
+  } finally {
+    waiting -= 1;
+  }
+}
+
+function isLoading(answer: { readonly kind: string }): boolean {
+  const { reason, maybeDone } = answer as Partial<Unavailable>;
+  return answer.kind === 'unavailable' && reason === 'not_loaded' && maybeDone === false;
+}
