@@ -53,6 +53,8 @@ export function createFront(deps: FrontDeps): Front {
   const health = createHealth(shards);
   const journal = openJournal({
     folder: deps.journalFolder,
+    syncMs: settings.gateway.journalSyncMs,
+    bytesMax: settings.gateway.journalBytesMax,
     onTrouble: (words) => {
       if (words) log.error({ words }, 'journal');
       health.note('journal', words);

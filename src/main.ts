@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { join } from 'node:path';
 import { createProgress } from './banner.js';
 import { describeFinding, type Finding } from './config/finding.js';
 import { type Loaded, type LoadOptions, loadConfig } from './config/load.js';
@@ -11,8 +12,9 @@ import { startEmbeddedPostgres } from './db/embedded/start.js';
 import { lockDataFolder } from './db/lock.js';
 import { migrate } from './db/migrate.js';
 import type { Settings } from './domain/settings.js';
+import { adoptJournals } from './gateway/journal.js';
 import { runGateway, runOffice, runWhole, type Start } from './run.js';
-import { PART_VARIABLE, REFUSED_TO_START, supervise } from './supervisor.js';
+import { gatewaySlots, PART_VARIABLE, REFUSED_TO_START, supervise } from './supervisor.js';
 import { createLog } from './telemetry/log.js';
 
 export interface StartOptions {
@@ -55,7 +57,9 @@ async function topPart(start: Start): Promise<number> {
     return 1;
   }
   try {
-    if (settings.databaseUrl && settings.redisUrl) return await supervise(settings, start.log);
+    const clustered = settings.databaseUrl !== null && settings.redisUrl !== null;
+    adoptJournals(join(settings.dataDir, 'journal'), clustered ? gatewaySlots(settings) : [0]);
+    if (clustered) return await supervise(settings, start.log);
     if (settings.databaseUrl) return await wholeOn(start, settings.databaseUrl, 'database');
     return await embedded(start);
   } finally {

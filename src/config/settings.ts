@@ -105,6 +105,8 @@ const GATEWAY_KEYS = [
   'lease',
   'heartbeat',
   'retained_output_bytes_max',
+  'journal_sync',
+  'journal_bytes_max',
 ] as const;
 
 const SECOND = 1000;
@@ -134,8 +136,8 @@ export function readGateway(at: Cursor, short: { readonly admission: Cursor; rea
     headerBytesMax: or(field.header_bytes_max, bytes(1024, 1_000_000), 16_384),
     headersTimeoutMs: or(field.headers_timeout, time(SECOND, 600 * SECOND), 10_000),
     requestTimeoutMs: or(field.request_timeout, time(SECOND, HOUR), 60_000),
-    connectionsMax: or(field.connections_max, whole(1, 1_000_000), 10_000),
-    requestsMax: or(field.requests_max, whole(1, 1_000_000), 2_000),
+    connectionsMax: or(field.connections_max, whole(0, 1_000_000), 0),
+    requestsMax: or(field.requests_max, whole(1, 1_000_000), 20_000),
     bufferedResponseBytesMax: or(field.buffered_response_bytes_max, bytes(0, 100_000_000), 1_000_000),
     writeStallMs: or(field.write_stall, time(SECOND, HOUR), 60_000),
     backgroundFinishMs: or(field.background_finish, time(0, HOUR), 300_000),
@@ -144,6 +146,8 @@ export function readGateway(at: Cursor, short: { readonly admission: Cursor; rea
     leaseMs,
     heartbeatMs,
     retainedOutputBytesMax: or(field.retained_output_bytes_max, bytes(1024, 100_000_000), 2_000_000),
+    journalSyncMs: or(field.journal_sync, time(0, 60 * SECOND), 0),
+    journalBytesMax: or(field.journal_bytes_max, bytes(1_000_000, 1_000_000_000_000), 1_000_000_000),
   };
 }
 

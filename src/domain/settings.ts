@@ -53,6 +53,10 @@ export interface GatewaySettings {
   readonly heartbeatMs: number;
   /** Bytes of streamed output kept for counting when the upstream reports no usage. */
   readonly retainedOutputBytesMax: number;
+  /** How often the journal is forced to the disk; 0 = when the operating system likes. */
+  readonly journalSyncMs: number;
+  /** Beyond this much that Postgres does not have yet, nothing new is admitted. */
+  readonly journalBytesMax: number;
 }
 
 export interface UpstreamSettings {

@@ -1,4 +1,16 @@
-import { closeSync, fdatasync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fdatasync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type { MicroCredits } from '../domain/credits.js';
 import { isOrgId, isRequestId, isTokenId, type OrgId, type RequestId, type TokenId } from '../domain/ids.js';
@@ -289,4 +301,25 @@ function lineOf(text: string): Line | null {
   const micro = Number(amount) as MicroCredits;
   if (kind === 'h') return { kind: 'held', requestId, orgId, tokenId, amount: micro, floor: Number(floor) as MicroCredits, note: json };
   return kind === 's' ? { kind: 'settled', requestId, orgId, tokenId, cost: micro, event: json } : null;
+}
+
+/**
+ * Gives the segments of gateway processes that are no longer started to the first one, so that fewer processes than
+ * before still finish what all of them had promised. Called while no gateway of this folder runs.
+ */
+export function adoptJournals(root: string, slots: readonly number[]): void {
+  const first = slots[0];
+  if (first === undefined || !existsSync(root)) return;
+  const home = join(root, String(first));
+  mkdirSync(home, { recursive: true });
+  const left = readdirSync(root).filter((name) => /^\d+$/.test(name) && !slots.includes(Number(name)));
+  let next = 1 + Math.max(0, ...readdirSync(home).map((name) => Number.parseInt(name, 10) || 0));
+  for (const folder of left) {
+    for (const name of readdirSync(join(root, folder))
+      .filter((one) => NAME.test(one))
+      .sort()) {
+      renameSync(join(root, folder, name), join(home, `${String(next++).padStart(12, '0')}.journal`));
+    }
+    rmSync(join(root, folder), { recursive: true, force: true });
+  }
 }

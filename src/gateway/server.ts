@@ -22,7 +22,7 @@ export function createHttpServer(settings: GatewaySettings, listener: RequestLis
       else listener(req, res);
     },
   );
-  server.maxConnections = settings.connectionsMax;
+  if (settings.connectionsMax > 0) server.maxConnections = settings.connectionsMax;
   server.maxHeadersCount = 200;
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (!socket.writable || socket.destroyed) return socket.destroy();
