@@ -24,9 +24,9 @@ export function register(registry: Registry, one: Route): void {
     security: one.permission === 'public' ? [] : [{ operatorKey: [] }],
     responses: {
       ...Object.fromEntries(
-        Object.entries(one.answers).map(([status, { description, schema }]) => [
+        Object.entries(one.answers).map(([status, { description, schema, type = 'application/json' }]) => [
           status,
-          { description, content: { 'application/json': { schema } } },
+          { description, content: { [type]: { schema } } },
         ]),
       ),
       default: { description: 'Why not', content: { 'application/problem+json': { schema: ProblemSchema } } },

@@ -20,7 +20,8 @@ export interface RouteSpec<P extends z.ZodType, Q extends z.ZodType, B extends z
   readonly keyed?: boolean;
   /** Takes `If-Match` and answers `ETag`. */
   readonly conditional?: boolean;
-  readonly answers: Readonly<Record<number, { readonly description: string; readonly schema: z.ZodType }>>;
+  /** `type` when it is not JSON. */
+  readonly answers: Readonly<Record<number, { readonly description: string; readonly schema: z.ZodType; readonly type?: string }>>;
   handle(call: Call<z.output<P>, z.output<Q>, z.output<B>>): Promise<Answer | Problem> | Answer | Problem;
 }
 
@@ -39,7 +40,18 @@ export interface Answer {
   readonly status: number;
   readonly body: unknown;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Sent as it comes instead of `body`; given up when the client goes away. */
+  readonly stream?: ReadableStream<Uint8Array>;
 }
+
+/** An answer of any length, of which only a piece at a time is in memory. */
+export const streamed = (contentType: string, stream: ReadableStream<Uint8Array>, headers?: Readonly<Record<string, string>>): Answer => ({
+  kind: 'answer',
+  status: 200,
+  body: null,
+  stream,
+  headers: { 'content-type': contentType, ...headers },
+});
 
 export const answer = (status: number, body: unknown, headers?: Readonly<Record<string, string>>): Answer => ({
   kind: 'answer',

@@ -24,6 +24,9 @@ export interface LogRow {
   readonly price_version: string;
   readonly breakdown: Breakdown;
   readonly client_request_id: string | null;
+  readonly end_user: string | null;
+  readonly agent: string | null;
+  readonly conversation: string | null;
   readonly finish_reason: string | null;
   readonly latency_ms: number;
   readonly ttft_ms: number | null;
@@ -33,7 +36,7 @@ export interface LogRow {
 
 /** The row `r` of usage_records as JSON, under the id the client was given. */
 export const LOG_VIEW = `
-  to_jsonb(r) - '{org_id,tx_id,day,operator_loss,end_user,agent,conversation,meters}'::text[]
+  to_jsonb(r) - '{org_id,tx_id,day,operator_loss,meters}'::text[]
     || jsonb_build_object('request_id', 'req_' || replace(r.request_id::text, '-', ''))`;
 
 /** `req_` + 32 hex digits as the database keeps it. */

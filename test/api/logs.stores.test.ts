@@ -90,6 +90,9 @@ describe('GET /api/v1/orgs/{org}/logs', () => {
       latency_ms: 1234,
       ttft_ms: null,
       client_request_id: 'mine-1',
+      end_user: null,
+      agent: null,
+      conversation: null,
       finish_reason: 'stop',
       flags: ['usage_missing'],
     });
