@@ -9,7 +9,18 @@ export type Actor =
   | { readonly kind: 'member'; readonly id: string; readonly orgId: string; readonly permissions: ReadonlySet<Permission> };
 
 /** What a role may hold inside an organization, and `operator` for everything above organizations. */
-export const PERMISSIONS = ['operator', 'credits.read', 'logs.read', 'tokens.read', 'tokens.manage', 'org.read'] as const;
+export const PERMISSIONS = [
+  'operator',
+  'credits.read',
+  'credits.redeem',
+  'limits.read',
+  'limits.manage',
+  'logs.read',
+  'meter.write',
+  'tokens.read',
+  'tokens.manage',
+  'org.read',
+] as const;
 export type Permission = (typeof PERMISSIONS)[number];
 
 export type Decision = 'allowed' | 'forbidden' | 'foreign';

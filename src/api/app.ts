@@ -11,6 +11,7 @@ import type { ApiDeps } from './deps.js';
 import { problemOf } from './errors.js';
 import { grantRoutes } from './grants.js';
 import { guard } from './guard.js';
+import { limitRoutes } from './limits.js';
 import { logRoutes } from './logs.js';
 import { documentOf, register } from './openapi.js';
 import { orgRoutes } from './orgs.js';
@@ -56,6 +57,7 @@ export const apiRoutes = (deps: ApiDeps): readonly Route[] => [
   ...orgRoutes(deps),
   ...grantRoutes(deps),
   ...balanceRoutes(deps),
+  ...limitRoutes(deps),
   ...tokenRoutes(deps),
   ...tokenActionRoutes(deps),
   ...logRoutes(deps),
@@ -111,9 +113,9 @@ function queryOf(url: string): Map<string, string[]> {
   return found;
 }
 
-function answerResponse({ status, body, headers }: Answer, requestId: string): Response {
+function answerResponse({ status, body, headers, stream }: Answer, requestId: string): Response {
   const head = { 'content-type': 'application/json; charset=utf-8', 'x-request-id': requestId, ...headers };
-  return new Response(JSON.stringify(body), { status, headers: head });
+  return new Response(stream ?? JSON.stringify(body), { status, headers: head });
 }
 
 function failed(error: unknown, deps: ApiDeps, requestId: string): Response {

@@ -1,4 +1,4 @@
-import { bigint, boolean, date, integer, json, jsonb, pgTable, text, timestamp, uuid } from 'drizzle-orm/pg-core';
+import { bigint, boolean, date, integer, json, jsonb, numeric, pgTable, text, timestamp, uuid } from 'drizzle-orm/pg-core';
 
 // The typed mirror of migrations/; a test holds it to the migrated database. Names are the columns.
 
@@ -102,6 +102,18 @@ export const orgBalances = pgTable('org_balances', {
   untold_version: whole(),
 });
 
+export const limitVersions = pgTable('limit_versions', {
+  id: whole().notNull(),
+  org_id: text().notNull(),
+  from_at: moment().notNull(),
+  to_at: moment(),
+  alert_threshold: whole(),
+  allowed_limit: whole(),
+  action: text().notNull(),
+  critical_ceiling: whole(),
+  approach_ratio: numeric().notNull(),
+});
+
 export const organizations = pgTable('organizations', {
   org_id: text().notNull(),
   name: text().notNull(),
@@ -114,10 +126,13 @@ export const organizations = pgTable('organizations', {
   price_group: text().notNull(),
   prices: jsonb(),
   time_zone: text().notNull(),
+  time_zone_changed_at: moment(),
   terms_version: whole().notNull(),
   projected_version: whole().notNull(),
   created_at: moment().notNull(),
   updated_at: moment().notNull(),
+  alert_threshold: whole(),
+  approach_ratio: numeric().notNull(),
 });
 
 export const poisonRows = pgTable('poison_rows', {

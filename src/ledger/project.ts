@@ -2,6 +2,7 @@ import type { CreditStore, Unavailable } from '../credits/store.js';
 import type { Database } from '../db/client.js';
 import type { OrgId, TokenId } from '../domain/ids.js';
 import { readOrg, readToken } from './snapshot.js';
+import { rollMonths, rollWindows } from './windows.js';
 
 /** `unknown`: there is no such row. When the store is away the worker repairs it later; callers need not wait for that. */
 export type Projected = { readonly kind: 'projected' } | { readonly kind: 'unknown' } | Unavailable;
@@ -13,6 +14,7 @@ const DONE: Projected = { kind: 'projected' };
  * before answering.
  */
 export async function projectOrg(db: Database, store: CreditStore, orgId: OrgId): Promise<Projected> {
+  await rollMonths(db, { orgId });
   const org = await readOrg(db, orgId);
   if (!org) return { kind: 'unknown' };
   const told = await store.project({ org: org.terms });
@@ -30,10 +32,14 @@ export async function projectOrg(db: Database, store: CreditStore, orgId: OrgId)
 
 /** Tells the hot store what a token may do. A token it does not know cannot spend, so this comes before showing a secret. */
 export async function projectToken(db: Database, store: CreditStore, tokenId: TokenId): Promise<Projected> {
+  await rollWindows(db, { tokenId });
   const token = await readToken(db, tokenId);
   if (!token) return { kind: 'unknown' };
   const told = await store.project({ token: token.terms });
   if (told.kind === 'unavailable') return told;
+  const { orgId } = token.terms;
+  const applied = await store.applied({ orgId, balance: token.balance, tokens: [token.use], clear: [] });
+  if (applied.kind === 'unavailable') return applied;
   await db.query(
     'update tokens set projected_version = $2 where token_id = $1 and projected_version < $2',
     [tokenId, token.terms.version],

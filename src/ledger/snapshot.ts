@@ -1,4 +1,4 @@
-import type { OrgSnapshot, OrgTerms, QuotaWindow, TokenTerms } from '../credits/store.js';
+import type { Balance, OrgSnapshot, OrgTerms, QuotaWindow, TokenTerms } from '../credits/store.js';
 import type { Database } from '../db/client.js';
 import { type MicroCredits, microCredits } from '../domain/credits.js';
 import type { OrgId, TokenId } from '../domain/ids.js';
@@ -26,9 +26,18 @@ export async function readOrg(db: Database, orgId: OrgId): Promise<Omit<OrgSnaps
   return row && orgOf(row);
 }
 
-export async function readToken(db: Database, tokenId: TokenId): Promise<OrgSnapshot['tokens'][number] | undefined> {
-  const row = await db.one<TokenRow>(`${TOKENS} where t.token_id = $1`, [tokenId], READ);
-  return row && tokenOf(row);
+/** A token together with its organization's balance, read at one moment: the balance's version dates the use. */
+export async function readToken(
+  db: Database,
+  tokenId: TokenId,
+): Promise<(OrgSnapshot['tokens'][number] & Pick<OrgSnapshot, 'balance'>) | undefined> {
+  const row = await db.one<TokenRow & BalanceRow>(
+    `select x.*, b.avail, b.version, b.month_spent, ends_ms(b.month_ends_at) as month_ends_ms
+     from (${TOKENS} where t.token_id = $1) x join org_balances b on b.org_id = x.org_id`,
+    [tokenId],
+    READ,
+  );
+  return row && { ...tokenOf(row), balance: balanceOf(row) };
 }
 
 const READ = { idempotent: true, timeoutMs: 30_000 };
@@ -64,16 +73,15 @@ function orgOf(row: OrgRow): Omit<OrgSnapshot, 'tokens'> {
     group: row.price_group,
     prices: row.prices,
   };
-  return {
-    terms,
-    balance: {
-      avail: microCredits(row.avail),
-      balanceVersion: row.version,
-      monthSpent: microCredits(row.month_spent),
-      monthEndsAtMs: row.month_ends_ms,
-    },
-  };
+  return { terms, balance: balanceOf(row) };
 }
+
+const balanceOf = (row: BalanceRow): Balance => ({
+  avail: microCredits(row.avail),
+  balanceVersion: row.version,
+  monthSpent: microCredits(row.month_spent),
+  monthEndsAtMs: row.month_ends_ms,
+});
 
 function tokenOf(row: TokenRow): OrgSnapshot['tokens'][number] {
   const caps: readonly (readonly [QuotaWindow, number | null])[] = [
@@ -104,7 +112,14 @@ function tokenOf(row: TokenRow): OrgSnapshot['tokens'][number] {
 
 const amount = (value: number | null): MicroCredits | null => (value === null ? null : microCredits(value));
 
-interface OrgRow {
+interface BalanceRow {
+  readonly avail: number;
+  readonly version: number;
+  readonly month_spent: number;
+  readonly month_ends_ms: number;
+}
+
+interface OrgRow extends BalanceRow {
   readonly org_id: OrgId;
   readonly terms_version: number;
   readonly status: OrgTerms['status'];
@@ -114,10 +129,6 @@ interface OrgRow {
   readonly critical_ceiling: number | null;
   readonly price_group: string;
   readonly prices: Readonly<Record<string, unknown>> | null;
-  readonly avail: number;
-  readonly version: number;
-  readonly month_spent: number;
-  readonly month_ends_ms: number;
 }
 
 interface TokenRow {
