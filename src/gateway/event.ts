@@ -1,4 +1,4 @@
-import type { Breakdown, ChargeEvent, RequestStatus, Usage, UsageSource } from '../domain/charge.js';
+import type { Breakdown, RequestStatus, Usage, UsageSource } from '../domain/charge.js';
 import { NO_USAGE } from '../upstreams/usage.js';
 import type { Exchange, PricedCandidate } from './exchange.js';
 
@@ -23,12 +23,7 @@ export interface Ending {
   readonly attempts: number;
 }
 
-type Who = Pick<
-  ChargeEvent,
-  'request_id' | 'org_id' | 'token_id' | 'model' | 'endpoint' | 'stream' | 'client_request_id' | 'end_user' | 'agent' | 'conversation'
->;
-
-/** The row that the drain will book, as JSON. Written once here; the hot store and the drain carry it unread. */
+/** The row that the drain will book: a `ChargeEvent` as JSON, written once here; hot store and drain carry it unread. */
 export function chargeEvent(exchange: Exchange, ending: Ending): string {
   const { candidate } = ending;
   const served = candidate ? textOf(candidate) : `"served_model":${JSON.stringify(exchange.asked.model)},"upstream":""`;
@@ -68,19 +63,12 @@ function whoOf(exchange: Exchange): string {
   const known = written.get(asked);
   if (known !== undefined) return known;
   const { caller, req } = exchange;
-  const who: Who = {
-    request_id: exchange.id,
-    org_id: caller.orgId,
-    token_id: caller.tokenId,
-    model: asked.model,
-    endpoint: exchange.endpoint.path,
-    stream: asked.stream,
-    client_request_id: headerText(req.headers['x-request-id']),
-    end_user: asked.endUser,
-    agent: headerText(req.headers['x-agent-id']) ?? caller.token.agent,
-    conversation: headerText(req.headers['x-conversation-id']) ?? asked.conversation,
-  };
-  const text = storable(JSON.stringify(who)).slice(0, -1);
+  const text = storable(
+    `{"request_id":"${exchange.id}","org_id":"${caller.orgId}","token_id":"${caller.tokenId}","model":${JSON.stringify(asked.model)},` +
+      `"endpoint":"${exchange.endpoint.path}","stream":${asked.stream},"client_request_id":${headerJson(req.headers['x-request-id'])},` +
+      `"end_user":${jsonOf(asked.endUser)},"agent":${headerJson(req.headers['x-agent-id'], caller.token.agent)},` +
+      `"conversation":${headerJson(req.headers['x-conversation-id'], asked.conversation)}`,
+  );
   written.set(asked, text);
   return text;
 }
@@ -148,8 +136,10 @@ export function rowOf(note: string, hold: { readonly amount: number; readonly fl
 const textOf = (candidate: PricedCandidate): string =>
   storable(`"served_model":${JSON.stringify(candidate.servedModel)},"upstream":${JSON.stringify(candidate.upstream.settings.name)}`);
 
-function headerText(value: string | string[] | undefined): string | null {
-  return typeof value === 'string' && value.length > 0 ? value.slice(0, 256) : null;
+const jsonOf = (text: string | null): string => (text === null ? 'null' : JSON.stringify(text));
+
+function headerJson(value: string | string[] | undefined, otherwise: string | null = null): string {
+  return jsonOf(typeof value === 'string' && value.length > 0 ? value.slice(0, 256) : otherwise);
 }
 
 /** Postgres text cannot hold a NUL and JSON it reads cannot hold half a surrogate pair; both can come in a name. */

@@ -63,20 +63,27 @@ export function parseRequest(kind: EndpointKind, bytes: Buffer, depthMax: number
   if (bytes.length > DEPTH_SCAN_FROM_BYTES && !depthWithin(bytes, depthMax)) {
     return bad(`The body is nested deeper than ${depthMax} levels.`, null, 'too_deep');
   }
+  const text = bytes.toString('utf8');
   let body: unknown;
   try {
-    body = JSON.parse(bytes.toString('utf8'));
+    body = JSON.parse(text);
   } catch {
     return bad('The body is not valid JSON. Check quotes, commas and brackets.', null, 'invalid_json');
   }
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     return bad('The body must be a JSON object.', null, 'invalid_json');
   }
-  return read(kind, body as Body, bytes);
+  return read(kind, body as Body, { bytes, text });
 }
 
-function read(kind: EndpointKind, body: Body, bytes: Buffer): Parsed {
-  const twice = duplicateKey(body, bytes);
+/** The same body twice: bytes for what has to be exact, text because searching it is cheaper. */
+interface Raw {
+  readonly bytes: Buffer;
+  readonly text: string;
+}
+
+function read(kind: EndpointKind, body: Body, raw: Raw): Parsed {
+  const twice = duplicateKey(body, raw);
   if (twice) return bad(`'${twice}' appears twice in the body. Send it once.`, twice, 'duplicate_key');
   const refused = REFUSED_KEYS.find((key) => Object.hasOwn(body, key));
   if (refused) return bad(`'${refused}' cannot be set by a request. Remove it.`, refused, 'unsupported_parameter');
@@ -86,7 +93,7 @@ function read(kind: EndpointKind, body: Body, bytes: Buffer): Parsed {
   }
   const wrong = wrongNumber(body) ?? wrongFlag(body) ?? missingContent(kind, body);
   if (wrong) return wrong;
-  return { kind: 'asked', asked: askedOf(kind, body, model, bytes.length) };
+  return { kind: 'asked', asked: askedOf(kind, body, model, raw.bytes.length) };
 }
 
 function askedOf(kind: EndpointKind, body: Body, model: string, bodyBytes: number): Asked {
@@ -221,8 +228,8 @@ function dataBytes(value: unknown, key: string): number {
 }
 
 /** A cheap byte search first; the exact scan only when a key could really stand there twice. */
-function duplicateKey(body: Body, bytes: Buffer): string | null {
-  const suspicious = bytes.includes('\\u') || PRICED_KEYS.some((key) => Object.hasOwn(body, key) && appearsTwice(bytes, key));
+function duplicateKey(body: Body, { bytes, text }: Raw): string | null {
+  const suspicious = text.includes('\\u') || PRICED_KEYS.some((key) => Object.hasOwn(body, key) && appearsTwice(text, `"${key}"`));
   if (!suspicious) return null;
   const seen = new Set<string>();
   for (const { key } of topLevelMembers(bytes)) {
@@ -232,10 +239,9 @@ function duplicateKey(body: Body, bytes: Buffer): string | null {
   return null;
 }
 
-function appearsTwice(bytes: Buffer, key: string): boolean {
-  const quoted = `"${key}"`;
-  const first = bytes.indexOf(quoted, 0, 'latin1');
-  return first >= 0 && bytes.indexOf(quoted, first + quoted.length, 'latin1') >= 0;
+function appearsTwice(text: string, quoted: string): boolean {
+  const first = text.indexOf(quoted);
+  return first >= 0 && text.indexOf(quoted, first + quoted.length) >= 0;
 }
 
 const bad = (message: string, param: string | null, code: string): Parsed => ({ kind: 'bad', message, param, code });
