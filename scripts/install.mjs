@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -20,12 +20,21 @@ export function ready() {
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
   if (installed(lock)) return mark(stamp, wanted);
   say('Installing what Farebox needs (about a minute the first time) …');
-  const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=http', '--include=dev'];
+  const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=warn', '--include=dev'];
   // A mirror that lacks a package for some other platform stops `npm ci`; `npm install` goes by the same lock file and carries on.
+  const clock = showTime();
   const good = npm(['ci', ...options]) || npm(['install', '--no-save', ...options]);
+  clock.kill();
   if (!good) fail('npm could not install the packages. Its last lines above say why; after fixing that, run the same command again.');
   mark(stamp, wanted);
   say('Installed.');
+}
+
+/** npm says nothing for a while and this process waits for it, so another one shows that time passes. */
+function showTime() {
+  const tick =
+    "let s = 0; setInterval(() => process.stderr.write('  … ' + (s += 3) + ' s\\n'), 3000); process.on('disconnect', () => process.exit())";
+  return spawn(process.execPath, ['-e', tick], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
 }
 
 /** True when every package of the lock file is there in its version: then there is nothing to do, whoever installed it. */
