@@ -1,6 +1,6 @@
+import type { OrgTerms, TokenTerms } from '../../src/credits/store.js';
 import { type MicroCredits, microCredits } from '../../src/domain/credits.js';
 import { type OrgId, type RequestId, shardOf, type TokenId } from '../../src/domain/ids.js';
-import type { OrgTerms, TokenTerms } from '../../src/credits/store.js';
 
 /** Who takes part: few organizations on few shards, so that everything happens to everybody all the time. */
 export const SHARDS: readonly string[] = ['00', '07'];

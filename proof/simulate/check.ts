@@ -47,7 +47,8 @@ async function checkOrg(world: World, orgId: OrgId): Promise<void> {
   if (found.join() !== known.join()) throw new Violation('answers follow the contract', `${name} holds ${found}, expected ${known}`);
   const ended = pending.map((one) => `${requestName(one.requestId)}=${one.kind} ${one.cost}`).sort();
   const expected = [...model.pending].map(([id, one]) => `${requestName(id)}=${one.kind} ${one.cost}`).sort();
-  if (ended.join() !== expected.join()) throw new Violation('answers follow the contract', `${name} has pending ${ended}, expected ${expected}`);
+  if (ended.join() !== expected.join())
+    throw new Violation('answers follow the contract', `${name} has pending ${ended}, expected ${expected}`);
   if (state.spendable !== hot.spendable(orgId)) throw new Violation('held and pend are sums', `${name} can spend ${state.spendable}`);
   if (!world.lossless || state.spendable <= trueRoom(world, orgId)) return;
   throw new Violation('spendable is on the safe side', `${name} can spend ${state.spendable}, truly ${trueRoom(world, orgId)}`);
@@ -70,7 +71,9 @@ export async function checkRest(world: World): Promise<void> {
     const state = await subject.inspect(orgId);
     const name = orgName(orgId);
     if (!state || 'kind' in state) throw new Violation('comes to rest', `${name} cannot be inspected`);
-    if (state.held !== 0 || state.pend !== 0) throw new Violation('comes to rest', `${name} still has ${state.held} held, ${state.pend} pending`);
+    if (state.held !== 0 || state.pend !== 0)
+      throw new Violation('comes to rest', `${name} still has ${state.held} held, ${state.pend} pending`);
+    world.tally.drift += Math.abs(state.balance.avail - books.avail(orgId));
     if (state.balance.avail !== books.avail(orgId)) {
       throw new Violation('credits are conserved', `${name} has ${state.balance.avail} in the store, ${books.avail(orgId)} in the books`);
     }
@@ -85,11 +88,15 @@ function checkBooks(world: World, orgId: OrgId): void {
   const { granted, charged, voided, debt } = wallet;
   const remaining = wallet.grants.reduce((sum, { left }) => sum + left, debt);
   if (granted !== remaining + charged + voided) {
-    throw new Violation('credits are conserved', `${orgName(orgId)}: ${granted} granted, ${remaining} remain, ${charged} charged, ${voided} voided`);
+    throw new Violation(
+      'credits are conserved',
+      `${orgName(orgId)}: ${granted} granted, ${remaining} remain, ${charged} charged, ${voided} voided`,
+    );
   }
   let rows = 0;
   for (const row of books.rows.values()) if (row.orgId === orgId) rows += row.cost;
   if (rows !== charged) throw new Violation('credits are conserved', `${orgName(orgId)}: ${charged} charged, its rows say ${rows}`);
-  const mayOwe = !world.strict || !world.lossless || voided > 0 || world.late.has(orgId) || wallet.terms.overdraft > 0 || world.overdrawn.has(orgId);
+  const mayOwe =
+    !world.strict || !world.lossless || voided > 0 || world.late.has(orgId) || wallet.terms.overdraft > 0 || world.overdrawn.has(orgId);
   if (!mayOwe && remaining < 0) throw new Violation('strict never goes below zero', `${orgName(orgId)} is at ${remaining}`);
 }

@@ -99,15 +99,20 @@ export class Chooser {
     }
     if (at < 50) return `trim ${drain?.name} ${shard} ${random.pick([300_000, 60_000, 30_000])}`;
     if (at < 70) {
-      const steps = { idle: `heal ${heal?.name} ${shard}`, filling: `read ${heal?.name}`, read: `load ${heal?.name}`, loaded: `open ${heal?.name}` };
+      const steps = {
+        idle: `heal ${heal?.name} ${shard}`,
+        filling: `read ${heal?.name}`,
+        read: `load ${heal?.name}`,
+        loaded: `open ${heal?.name}`,
+      };
       return heal && heal.phase in steps ? steps[heal.phase as keyof typeof steps] : `tick 500`;
     }
     if (at < 74) return `sweep ${shard}`;
-    if (at < 79) return 'repair';
+    if (at < 77) return 'repair';
     if (!gateway.up) return `boot ${gateway.name}`;
     const unsent = random.pick([...gateway.waiting.keys()]);
-    if (at < 86 && unsent) return `retry ${gateway.name} ${requestName(unsent)}`;
-    return at < 92 ? `watch ${gateway.name}` : `confirm ${gateway.name} ${orgName(random.pick(ORGS) ?? (ORGS[0] as never))}`;
+    if (at < 84 && unsent) return `retry ${gateway.name} ${requestName(unsent)}`;
+    return at < 89 ? `watch ${gateway.name}` : `confirm ${gateway.name} ${orgName(random.pick(ORGS) ?? (ORGS[0] as never))}`;
   }
 
   private operator(): string {
@@ -115,13 +120,13 @@ export class Chooser {
     const org = orgName(random.pick(ORGS) ?? (ORGS[0] as never));
     const token = tokenName(random.pick(TOKENS) ?? (TOKENS[0] as never));
     const at = random.below(100);
-    if (at < 50) return `grant ${org} ${random.between(500, 6_000)}`;
+    if (at < 50) return `grant ${org} ${random.between(1_000, 16_000)}`;
     if (at < 58) return `void ${org} ${random.between(100, 2_000)}`;
     if (at < 66) return `org ${org} status ${random.chance(60) ? 'active' : 'suspended'}`;
-    if (at < 72) return `org ${org} limit ${random.chance(50) ? 'none' : random.between(10_000, 60_000)}`;
+    if (at < 72) return `org ${org} limit ${random.chance(50) ? 'none' : random.between(20_000, 90_000)}`;
     if (at < 76) return `org ${org} overdraft ${random.pick([0, 0, 1_000])}`;
     if (at < 86) return `token ${token} status ${random.chance(6) ? 'revoked' : random.chance(65) ? 'active' : 'paused'}`;
-    if (at < 94) return `token ${token} quota ${random.chance(60) ? 'none' : random.between(5_000, 40_000)}`;
+    if (at < 94) return `token ${token} quota ${random.chance(60) ? 'none' : random.between(10_000, 60_000)}`;
     return `token ${token} concurrency ${random.pick([0, 0, 3])}`;
   }
 
@@ -131,7 +136,8 @@ export class Chooser {
     const gateway = this.pickGateway();
     const rare = random.chance(12);
     if (world.books.away && random.chance(50)) return 'outage ends';
-    if (kind === 'crash' && random.chance(25)) return `crash ${gateway.name} ${random.pick(['torn', 'whole'])} ${random.pick(['dropped', 'kept'])}`;
+    if (kind === 'crash' && random.chance(25))
+      return `crash ${gateway.name} ${random.pick(['torn', 'whole'])} ${random.pick(['dropped', 'kept'])}`;
     if (kind === 'leaders' && random.chance(40)) return `kill ${random.pick([...DRAINS, ...HEALS])}`;
     if (kind === 'outage' && random.chance(20)) return 'outage begins';
     if (kind === 'wipe' && rare) return 'wipe';

@@ -7,17 +7,13 @@ import type { Subject } from './subject.js';
 import { Violation } from './violation.js';
 import { emptyTally, type Tally, World } from './world.js';
 
-export interface Failure {
-  readonly violation: Violation;
-  /** The lines played until then, without how the episode began and came to rest. */
-  readonly script: readonly string[];
-}
-
 export interface Episode {
   readonly strict: boolean;
   readonly steps: number;
   readonly tally: Tally;
-  readonly failure: Failure | undefined;
+  /** The lines played, without how the episode began and came to rest. */
+  readonly script: readonly string[];
+  readonly violation: Violation | undefined;
 }
 
 /** A life of its own, made up line by line from one seed, then brought to rest. */
@@ -47,7 +43,7 @@ async function play(
 ): Promise<Episode> {
   await subject.reset();
   const world = new World(subject, strict);
-  let failure: Failure | undefined;
+  let violation: Violation | undefined;
   try {
     await genesis(world);
     const next = begin(world);
@@ -57,11 +53,13 @@ async function play(
     }
     await comeToRest(world);
   } catch (error) {
-    const violation = error instanceof Violation ? error : new Violation('no surprise', error instanceof Error ? (error.stack ?? error.message) : String(error));
-    failure = { violation, script };
+    violation =
+      error instanceof Violation
+        ? error
+        : new Violation('no surprise', error instanceof Error ? (error.stack ?? error.message) : String(error));
   }
   for (const row of world.books.rows.values()) world.tally.charged += row.cost;
-  return { strict, steps: world.steps, tally: world.tally, failure };
+  return { strict, steps: world.steps, tally: world.tally, script, violation };
 }
 
 export function addUp(sum: Tally, tally: Tally): void {

@@ -1,7 +1,16 @@
-import type { AppliedCommand, Balance, ExtendCommand, HoldCommand, OrgSnapshot, OrgTerms, SettleCommand, TokenTerms } from '../../src/credits/store.js';
+import type {
+  AppliedCommand,
+  Balance,
+  ExtendCommand,
+  HoldCommand,
+  OrgSnapshot,
+  OrgTerms,
+  SettleCommand,
+  TokenTerms,
+} from '../../src/credits/store.js';
 import { type OrgId, type RequestId, shardOf, type TokenId } from '../../src/domain/ids.js';
-import { ORGS, orgsOf, ownerOf, SHARDS, TOKENS, tokensOf } from './cast.js';
 import { type Call, lifeOf } from './calls.js';
+import { ORGS, orgsOf, ownerOf, SHARDS, TOKENS, tokensOf } from './cast.js';
 
 /** The contract of the hot store once more, as a pure model without sums: whatever can be derived is derived each time. */
 export interface HotState {

@@ -1,5 +1,5 @@
-import type { HeldLine, SettledLine } from '../../src/gateway/journal.js';
 import type { RequestId } from '../../src/domain/ids.js';
+import type { HeldLine, SettledLine } from '../../src/gateway/journal.js';
 
 /** A gateway's journal in memory, with what a disk has: it outlives a crash, and its last line may be torn by one. */
 export class SimulatedJournal {

@@ -61,7 +61,7 @@ async function run(subject: Subject, options: { seed: number; steps: number; fau
     done += episode.steps;
     addUp(sum, episode.tally);
     progress(`${done} steps · episode ${part + 1} · ${rate(done, startedMs)} steps/s · ${sum.requests} requests · ${sum.kills} kills`);
-    if (episode.failure) return report(subject, episode, { seed, part, before: done - episode.steps });
+    if (episode.violation) return report(subject, episode, { seed, part, before: done - episode.steps });
   }
   progress('');
   table(sum, { steps: done, seconds: (Date.now() - startedMs) / 1000 });
@@ -69,11 +69,13 @@ async function run(subject: Subject, options: { seed: number; steps: number; fau
 }
 
 async function report(subject: Subject, episode: Episode, where: { seed: number; part: number; before: number }): Promise<number> {
-  if (!episode.failure) return 0;
-  const { violation, script } = episode.failure;
+  const { violation, script } = episode;
+  if (!violation) return 0;
   progress('');
   process.stdout.write(`\nBROKEN  ${violation.message}\n`);
-  process.stdout.write(`        seed ${where.seed}, step ${where.before + episode.steps} (line ${script.length} of episode ${where.part})\n`);
+  process.stdout.write(
+    `        seed ${where.seed}, step ${where.before + episode.steps} (line ${script.length} of episode ${where.part})\n`,
+  );
   const failing = { script, strict: episode.strict, invariant: violation.invariant };
   const short = await shrink(subject, failing, (lines) => progress(`shrinking: ${lines} of ${script.length} lines`));
   const again = await replay(subject, short, episode.strict);
@@ -81,17 +83,21 @@ async function report(subject: Subject, episode: Episode, where: { seed: number;
   writeFileSync(values.out, `${[`# ${violation.invariant}; seed ${where.seed}`, `mode ${modeOf(episode.strict)}`, ...short].join('\n')}\n`);
   process.stdout.write(`        the shortest story that breaks it, ${short.length} of ${script.length} lines:\n\n`);
   for (const line of short) process.stdout.write(`  ${line}\n`);
-  process.stdout.write(`\n  ${again.failure?.violation.message ?? ''}\n\nPlay it again: npm run simulate -- --store ${values.store} --replay ${values.out}\n`);
+  process.stdout.write(
+    `\n  ${again.violation?.message ?? ''}\n\nPlay it again: npm run simulate -- --store ${values.store} --replay ${values.out}\n`,
+  );
   return 1;
 }
 
 async function playAgain(subject: Subject, file: string): Promise<number> {
-  const lines = readFileSync(file, 'utf8').split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+  const lines = readFileSync(file, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#'));
   const [mode = '', ...script] = lines;
-  const { failure, tally, steps } = await replay(subject, script, mode === 'mode strict');
-  if (failure) process.stdout.write(`BROKEN  ${failure.violation.message}\n        line ${failure.script.length} of ${script.length}\n`);
+  const { violation, tally, steps, script: played } = await replay(subject, script, mode === 'mode strict');
+  if (violation) process.stdout.write(`BROKEN  ${violation.message}\n        line ${played.length} of ${script.length}\n`);
   else table(tally, { steps, seconds: 0 });
-  return failure ? 1 : 0;
+  return violation ? 1 : 0;
 }
 
 const faultsOf = (text: string) => text.split(',').filter(isFault);
@@ -103,13 +109,10 @@ function progress(words: string): void {
 }
 
 function table(sum: Tally, run: { steps: number; seconds: number }): void {
-  const rows: [string, number][] = [
-    ['steps', run.steps],
-    ...(Object.entries(sum) as [string, number][]),
-    ['drift, in micro-credits', 0],
-  ];
+  const rows: [string, number][] = [['steps', run.steps], ...(Object.entries(sum) as [string, number][])];
   for (const [word, count] of rows) process.stdout.write(`  ${word.padEnd(26)}${String(count).padStart(14)}\n`);
-  if (run.seconds > 0) process.stdout.write(`  ${'steps per second'.padEnd(26)}${String(Math.round(run.steps / run.seconds)).padStart(14)}\n`);
+  if (run.seconds > 0)
+    process.stdout.write(`  ${'steps per second'.padEnd(26)}${String(Math.round(run.steps / run.seconds)).padStart(14)}\n`);
   process.stdout.write('Nothing lost, nothing twice, nothing overspent.\n');
 }
 

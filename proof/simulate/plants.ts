@@ -1,9 +1,31 @@
 import type { CreditStore } from '../../src/credits/store.js';
 import type { Plant, Wrap } from './subject.js';
 
+/** Lends 5,000 to whoever is loaded. */
+const lends: Wrap = (store) => ({
+  ...store,
+  load: (shard, orgs) =>
+    store.load(
+      shard,
+      orgs.map((org) => ({ ...org, terms: { ...org.terms, overdraft: 5_000 as never } })),
+    ),
+});
+
+/** Takes "I cannot know" for a yes. */
+const guesses: Wrap = (store) => ({
+  ...store,
+  hold: async (command) => {
+    const answer = await store.hold(command);
+    if (answer.kind !== 'unavailable') return answer;
+    return { kind: 'held', amount: command.amount, remaining: command.amount, repeated: false };
+  },
+});
+
 const WRAPS: Readonly<Record<string, Wrap>> = {
   'forgets-repeats': forgetsRepeats,
   'adds-on-load': addsOnLoad,
+  'lends-to-everybody': lends,
+  'guesses-while-closed': guesses,
   'one-epoch-for-ever': oneEpochForEver,
   'believes-old-balances': believesOldBalances,
   'sweeps-the-living': (store) => ({ ...store, settle: ({ ifDue: _, ...command }) => store.settle(command) }),

@@ -1,5 +1,5 @@
-import { checkRest } from './check.js';
 import { DRAINS, GATEWAYS, HEALS, LEASE_MS, ORGS, orgName, requestName, SHARDS } from './cast.js';
+import { checkRest } from './check.js';
 import { settleDown } from './script.js';
 import { Violation } from './violation.js';
 import type { World } from './world.js';
@@ -68,7 +68,8 @@ function restlessness(world: World): string {
   const words: string[] = [];
   for (const [name, { running, waiting, journal }] of world.gateways) {
     const open = journal.unconfirmed().map(({ requestId }) => requestName(requestId));
-    if (running.size + waiting.size + open.length > 0) words.push(`${name} has ${running.size} running, ${waiting.size} unsent, unconfirmed ${open}`);
+    if (running.size + waiting.size + open.length > 0)
+      words.push(`${name} has ${running.size} running, ${waiting.size} unsent, unconfirmed ${open}`);
   }
   for (const org of ORGS) {
     if (hot.stateOf(org) !== 'open') words.push(`${orgName(org)} is ${hot.stateOf(org)}`);

@@ -1,5 +1,5 @@
-import { ACTION_FAULTS } from './faults.js';
 import { GATEWAYS, micro, ORGS, orgCalled, requestCalled, SHARDS, TOKENS, tokenCalled } from './cast.js';
+import { ACTION_FAULTS } from './faults.js';
 import { projectOrg, projectToken, repair, sweep } from './workers.js';
 import type { World } from './world.js';
 
@@ -88,7 +88,8 @@ export const ACTIONS: Readonly<Record<string, Action>> = {
   token: (world, [token = '', what = '', value = '']) => {
     const tokenId = tokenCalled(token);
     if (world.books.away || world.books.token(tokenId).terms.status === 'revoked') return;
-    if (what === 'status') world.books.changeToken(tokenId, { status: value === 'active' ? 'active' : value === 'revoked' ? value : 'paused' });
+    if (what === 'status')
+      world.books.changeToken(tokenId, { status: value === 'active' ? 'active' : value === 'revoked' ? value : 'paused' });
     if (what === 'quota') {
       world.books.changeToken(tokenId, { quotas: value === 'none' ? [] : [{ window: 'total', cap: micro(Number(value)) }] });
     }

@@ -15,8 +15,8 @@ export async function shrink(
   progress: (lines: number) => void = () => undefined,
 ): Promise<readonly string[]> {
   const breaks = async (script: readonly string[]): Promise<boolean> => {
-    const { failure }: Episode = await replay(subject, script, failing.strict);
-    return failure?.violation.invariant === failing.invariant;
+    const { violation }: Episode = await replay(subject, script, failing.strict);
+    return violation?.invariant === failing.invariant;
   };
   let script = failing.script;
   for (let pass = 0, before = Number.POSITIVE_INFINITY; pass < PASSES_MAX && script.length < before; pass++) {

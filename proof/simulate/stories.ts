@@ -1,7 +1,7 @@
 import type { OrgId, RequestId, TokenId } from '../../src/domain/ids.js';
+import type { Books } from './books.js';
 import type { Answer, Call } from './calls.js';
 import { requestName } from './cast.js';
-import type { Books } from './books.js';
 import { Violation } from './violation.js';
 
 /** What was really said about each request, by anybody, ever: the bank's own film of the fare box. */

@@ -1,6 +1,6 @@
-import type { Answer, Call } from './calls.js';
 import type { CreditStore, OrgState, ShardState, Unavailable } from '../../src/credits/store.js';
 import type { OrgId } from '../../src/domain/ids.js';
+import type { Answer, Call } from './calls.js';
 import type { Habit } from './gateway.js';
 
 /** A store under test, and what can be done to it besides asking it. */

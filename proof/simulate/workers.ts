@@ -42,13 +42,19 @@ export class Drain {
     const round = ++this.round;
     wire.send(this.name, { verb: 'shards', about: shard, command: null }, (states) => {
       if (round !== this.round) return;
-      if (states.kind === 'unavailable') return this.stop();
+      if (states.kind === 'unavailable') {
+        this.stop();
+        return;
+      }
       const epoch = lifeOf(states.shards.find((one) => one.shard === shard)?.epoch ?? '');
       if (this.known?.get(shard)?.epoch !== epoch) this.known?.set(shard, { epoch, cursor: '' });
       const after = this.known?.get(shard)?.cursor ?? '';
       wire.send(this.name, { verb: 'entries', about: shard, command: { shard, after, limit: BATCH } }, (answer) => {
         if (round !== this.round) return;
-        if (answer.kind === 'unavailable' || answer.entries.length === 0) return this.stop();
+        if (answer.kind === 'unavailable' || answer.entries.length === 0) {
+          this.stop();
+          return;
+        }
         this.batch = { shard, entries: answer.entries };
       });
     });
@@ -60,9 +66,15 @@ export class Drain {
     const { books, wire } = this.parts;
     if (!batch) return;
     this.batch = undefined;
-    if (books.away) return this.stop();
+    if (books.away) {
+      this.stop();
+      return;
+    }
     const posted = books.post(batch.entries);
-    if (!heard) return this.stop();
+    if (!heard) {
+      this.stop();
+      return;
+    }
     const round = this.round;
     let left = posted.length;
     let missed = false;
@@ -83,7 +95,10 @@ export class Drain {
     this.busy = false;
     if (missed || !at) return;
     at.cursor = batch.entries.at(-1)?.cursor ?? at.cursor;
-    if (this.parts.books.away) return this.stop();
+    if (this.parts.books.away) {
+      this.stop();
+      return;
+    }
     this.parts.books.cursors.set(batch.shard, { ...at });
   }
 
@@ -124,8 +139,14 @@ export class Heal {
   start(shard: string): void {
     if (this.phase !== 'idle' || this.parts.books.away) return;
     this.look(shard, (state) => {
-      if (state.state === 'filling') return this.found(state);
-      if (state.state === 'open') return this.stop();
+      if (state.state === 'filling') {
+        this.found(state);
+        return;
+      }
+      if (state.state === 'open') {
+        this.stop();
+        return;
+      }
       const command = { shard, from: state, to: 'filling' } as const;
       const round = this.round;
       this.parts.wire.send(this.name, { verb: 'transition', about: shard, command }, () => {
@@ -154,7 +175,10 @@ export class Heal {
   /** What the books say now; it is loaded later, when it may be old news. */
   read(): void {
     if (this.phase !== 'filling' || !this.shard) return;
-    if (this.parts.books.away) return this.stop();
+    if (this.parts.books.away) {
+      this.stop();
+      return;
+    }
     this.snapshots = orgsOf(this.shard.shard).map((org) => this.parts.books.snapshot(org));
     this.phase = 'read';
   }
@@ -166,7 +190,10 @@ export class Heal {
     const { shard } = this.shard;
     this.parts.wire.send(this.name, { verb: 'load', about: shard, command: { shard, orgs: this.snapshots } }, (answer) => {
       if (round !== this.round) return;
-      if (answer.kind === 'unavailable') return this.stop();
+      if (answer.kind === 'unavailable') {
+        this.stop();
+        return;
+      }
       this.phase = 'loaded';
       this.readyMs = this.parts.nowMs() + REHOLD_MS;
     });
@@ -244,4 +271,3 @@ export function repair(parts: WorkerParts): void {
   }
   for (const [tokenId, row] of books.tokens) if (row.toldTerms < row.terms.version) projectToken(parts, tokenId);
 }
-

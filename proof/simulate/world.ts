@@ -25,14 +25,16 @@ export interface Tally {
   duplicates: number;
   lost: number;
   late: number;
+  /** Micro-credits by which store and books differed at rest. */
+  drift: number;
 }
 
 export const emptyTally = (): Tally => ({
   ...{ requests: 0, admitted: 0, refused: 0, charged: 0, kills: 0, wipes: 0 },
-  ...{ rollbacks: 0, outages: 0, duplicates: 0, lost: 0, late: 0 },
+  ...{ rollbacks: 0, outages: 0, duplicates: 0, lost: 0, late: 0, drift: 0 },
 });
 
-const OPENING = 12_000;
+const OPENING = 25_000;
 const CHECK_EVERY = 40;
 
 /**
@@ -69,7 +71,9 @@ export class World {
     this.hot = new Hot(subject.scale);
     const { wire, stories, books } = this;
     this.parts = { wire, stories, books, nowMs: () => this.nowMs };
-    this.gateways = new Map(GATEWAYS.map((name) => [name, new Gateway(name, { wire, stories, scale: subject.scale, habits: subject.habits })]));
+    this.gateways = new Map(
+      GATEWAYS.map((name) => [name, new Gateway(name, { wire, stories, scale: subject.scale, habits: subject.habits })]),
+    );
     this.drains = new Map(DRAINS.map((name) => [name, new Drain(name, this.parts)]));
     this.heals = new Map(HEALS.map((name) => [name, new Heal(name, this.parts)]));
   }
@@ -118,7 +122,8 @@ export class World {
     if (this.revoked.has(command.tokenId)) throw new Violation('no spending after revocation', `${key} was admitted`);
     if (!this.lossless || command.amount === 0) return;
     const room = trueRoom(this, command.orgId);
-    if (room < 0) throw new Violation('no overspend', `${key} was admitted for ${command.amount}: ${-room} more than ${orgName(command.orgId)} has`);
+    if (room < 0)
+      throw new Violation('no overspend', `${key} was admitted for ${command.amount}: ${-room} more than ${orgName(command.orgId)} has`);
   }
 
   async tick(ms: number): Promise<void> {
@@ -162,5 +167,4 @@ export class World {
   life(org: OrgId): string {
     return lifeOf(this.hot.shard(org.slice(4, 6)).epoch);
   }
-
 }
