@@ -1,6 +1,7 @@
 import cluster, { type Worker } from 'node:cluster';
 import { availableParallelism } from 'node:os';
 import type { Role, Settings } from './domain/settings.js';
+import { closeLostConnections } from './handoff.js';
 import type { Log } from './telemetry/log.js';
 import { createAggregate, type MetricsText } from './telemetry/metrics.js';
 
@@ -31,6 +32,7 @@ export function supervise(settings: Settings, log: Log): Promise<number> {
   const fork = (seat: Seat): void => {
     const worker = cluster.fork({ [PART_VARIABLE]: seat.part, [SLOT_VARIABLE]: String(seat.slot) });
     seats.set(worker.id, seat);
+    closeLostConnections(worker);
     worker.on('message', (message: ToPrimary) => answer(worker, message, metrics));
   };
   const restart = (seat: Seat): void => {
