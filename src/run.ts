@@ -10,6 +10,7 @@ import type { Secrets } from './config/secrets.js';
 import { watchConfig } from './config/watch.js';
 import type { CreditStore } from './credits/store.js';
 import type { Database } from './db/client.js';
+import { giveLease, takeLease } from './db/lease.js';
 import { createFront, type Front, hostFor } from './front.js';
 import { createOfficeRelay } from './gateway/office.js';
 import { createOffice, type Office } from './office.js';
@@ -34,6 +35,8 @@ type WithBoth = WithStore & { readonly db: Database };
 export async function runWhole(start: WithBoth & { readonly mode: Place['mode'] }): Promise<number> {
   const { settings } = start.loaded;
   const metrics = createMetrics();
+  // The embedded database is in the data folder, whose lock says the same.
+  const alone = start.mode === 'database' ? await holdAlone(start) : null;
   let book = buildBook(start.loaded.prices);
   const office = createOffice(officeDeps(start, metrics, () => book));
   const front = createFront({
@@ -52,6 +55,7 @@ export async function runWhole(start: WithBoth & { readonly mode: Place['mode'] 
   await stopSignal(() => front.cut(), watch.reload);
   const settled = await front.shutdown();
   await office.jobs.stop();
+  await alone?.release();
   watch.close();
   if (!settled) start.log.warn('some settlements are only in the journal; the next start books them');
   return 0;
@@ -100,9 +104,45 @@ export async function runOffice(start: WithBoth): Promise<number> {
   return 0;
 }
 
+const ALONE = 'hot store in a process';
+const ALONE_MS = 6_000;
+
+/**
+ * Two processes with a hot store of their own on one database would each let the same credits be spent. So the database
+ * itself says who has it; a server that was killed is waited for until its lease has run out.
+ */
+async function holdAlone(start: WithBoth): Promise<{ release(): Promise<void> }> {
+  const { db, log, progress } = start;
+  const owner = ownerName();
+  const take = () => takeLease(db, ALONE, owner, ALONE_MS);
+  const untilMs = Date.now() + ALONE_MS + 2_000;
+  for (let asked = 0; !(await take()); asked++) {
+    if (asked === 0) progress.working('waiting for another server to let go of this database');
+    if (Date.now() > untilMs) throw refusal(TAKEN);
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+  }
+  const renewal = setInterval(() => {
+    take().then(
+      (lease) => lease ?? log.error('another server has taken the lease of this database; stop one of the two'),
+      (error) => log.warn({ err: error }, 'the lease of this database was not renewed'),
+    );
+  }, ALONE_MS / 3);
+  return {
+    release: async () => {
+      clearInterval(renewal);
+      await giveLease(db, ALONE, owner).catch(() => undefined);
+    },
+  };
+}
+
+const TAKEN =
+  'another server without Redis uses this database. Each would let the same credits be spent: stop the other one, or set REDIS_URL for both.';
+
+const refusal = (sentence: string): Error => Object.assign(new Error(sentence), { publicMessage: sentence });
+
 async function mustWork(store: CreditStore): Promise<void> {
   const checked = await store.check();
-  if (!checked.ok) throw Object.assign(new Error(checked.sentence), { publicMessage: checked.sentence });
+  if (!checked.ok) throw refusal(checked.sentence);
 }
 
 const ownerName = (): string => `${hostname()}:${process.pid}`;

@@ -173,6 +173,7 @@ function shortError(refusal: Short, context: RefusalContext): GatewayError {
   const free = refusal.available + refusal.inFlight;
   const metadata = {
     limit_source: refusal.scope,
+    ...(refusal.window ? { window: refusal.window } : {}),
     required: amountOut(refusal.required, context.creditValue),
     available: amountOut(refusal.available, context.creditValue),
     in_flight: amountOut(refusal.inFlight, context.creditValue),
@@ -197,7 +198,7 @@ function shortError(refusal: Short, context: RefusalContext): GatewayError {
     code: tooBig ? 'request_exceeds_balance' : words.code,
     message: tooBig
       ? `This request ${numbers}. Lower max_tokens or add credits.`
-      : `${words.what} has too few credits left: this request ${numbers}. ${words.fix}`,
+      : `${refusal.window ? `This token's ${refusal.window} quota` : words.what} has too few credits left: this request ${numbers}. ${words.fix}`,
     metadata,
     headers: NO_RETRY,
   };

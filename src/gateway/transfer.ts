@@ -4,7 +4,7 @@ import { type Call, type Failure, forward, type Sink } from '../upstreams/forwar
 import type { Answer } from './answer.js';
 import { PlainAnswer } from './answer-plain.js';
 import { StreamAnswer } from './answer-stream.js';
-import { type GatewayError, sendError, unavailable, upstreamError } from './errors.js';
+import { type GatewayError, internalError, sendError, unavailable, upstreamError } from './errors.js';
 import type { AdmittedExchange, GatewayParts, PricedCandidate } from './exchange.js';
 import { createLease, type Lease } from './lease.js';
 import type { Running } from './open.js';
@@ -98,7 +98,7 @@ export class Transfer implements Running {
       answer = this.open(candidate, { status, headers, hideUsage });
       return answer;
     };
-    return {
+    return this.guarded({
       onHead: (code, received) => {
         status = code;
         headers = received;
@@ -121,7 +121,39 @@ export class Transfer implements Running {
         else if (status >= 300) this.rejected(candidate, { status, headers, body: Buffer.concat(rejected) });
         else this.failed(candidate, failure);
       },
+    });
+  }
+
+  /** A mistake of ours in one answer must not leave its client waiting and its hold standing. */
+  private guarded(sink: Sink): Sink {
+    const attempt = <T>(work: () => T, otherwise: T): T => {
+      try {
+        return work();
+      } catch (error) {
+        this.parts.log.error({ err: error, request_id: this.exchange.id }, 'an answer could not be handled');
+        this.breakOff();
+        return otherwise;
+      }
     };
+    return {
+      onHead: (status, headers) => attempt(() => sink.onHead(status, headers), undefined),
+      onData: (chunk) => attempt(() => sink.onData(chunk), true),
+      onEnd: () => attempt(() => sink.onEnd(), undefined),
+      onFailure: (failure) => attempt(() => sink.onFailure(failure), undefined),
+    };
+  }
+
+  private breakOff(): void {
+    if (this.over) return;
+    try {
+      if (this.answer) this.answer.cut(internalError());
+      else this.giveUp('failed', internalError(), false);
+    } catch (error) {
+      this.parts.log.error({ err: error, request_id: this.exchange.id }, 'and it could not be ended in order; its hold will be swept');
+      this.exchange.res.destroy();
+      this.end('failed');
+    }
+    this.call?.abort('internal_error');
   }
 
   private open(candidate: PricedCandidate, got: { status: number; headers: IncomingHttpHeaders; hideUsage: boolean }): Answer {
