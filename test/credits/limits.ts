@@ -124,7 +124,7 @@ export function describeLimits(under: () => Opened): void {
       const first = newRequestId();
       expect(await org.hold(50, { requestId: first })).toMatchObject({ kind: 'held', remaining: 20 });
       await org.settle(first, 40);
-      const refusal = { kind: 'short', scope: 'quota', required: 31, available: 30, inFlight: 0, resetsAtMs: endsAtMs };
+      const refusal = { kind: 'short', scope: 'quota', window: 'daily', required: 31, available: 30, inFlight: 0, resetsAtMs: endsAtMs };
       expect(await org.hold(31)).toEqual(refusal);
       expect(await org.hold(30)).toMatchObject({ kind: 'held', remaining: 0 });
 

@@ -5,11 +5,11 @@ import { headerOf, VERBS, type Verb } from '../../src/credits/redis/scripts.js';
 /** What the client sends; the headers must say the same. Keys are those beyond the three of the shard. */
 const SENT: Record<Verb, { readonly keys: number; readonly fields: number; readonly texts: number }> = {
   lookup: { keys: 1, fields: 0, texts: 0 },
-  project: { keys: 3, fields: 2, texts: 3 },
-  hold: { keys: 5, fields: 9, texts: 1 },
-  extend: { keys: 3, fields: 6, texts: 1 },
-  settle: { keys: 4, fields: 6, texts: 1 },
-  rehold: { keys: 4, fields: 6, texts: 1 },
+  project: { keys: 3, fields: 2, texts: 5 },
+  hold: { keys: 5, fields: 5, texts: 5 },
+  extend: { keys: 3, fields: 3, texts: 4 },
+  settle: { keys: 4, fields: 3, texts: 4 },
+  rehold: { keys: 4, fields: 3, texts: 4 },
   applied: { keys: 3, fields: 4, texts: 2 },
   load: { keys: 3, fields: 4, texts: 3 },
   due: { keys: 0, fields: 1, texts: 0 },

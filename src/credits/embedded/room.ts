@@ -1,6 +1,6 @@
 import type { MicroCredits } from '../../domain/credits.js';
 import type { Refusal } from '../../domain/refusal.js';
-import type { Balance } from '../store.js';
+import type { Balance, QuotaWindow } from '../store.js';
 import type { Org, Token } from './state.js';
 
 type Short = Extract<Refusal, { kind: 'short' }>;
@@ -8,6 +8,7 @@ type Short = Extract<Refusal, { kind: 'short' }>;
 /** One cap and what is left under it. */
 interface Cap {
   readonly scope: Short['scope'];
+  readonly window?: QuotaWindow;
   readonly rest: number;
   readonly inFlight: number;
   readonly resetsAtMs: number;
@@ -29,8 +30,8 @@ export function shortOf(caps: readonly Cap[], amount: number): Short | undefined
   if (amount === 0) return undefined;
   const full = caps.find((cap) => cap.rest < amount);
   if (!full) return undefined;
-  const { scope, rest, inFlight, resetsAtMs } = full;
-  return { kind: 'short', scope, required: amount, available: rest, inFlight, resetsAtMs };
+  const { scope, window, rest, inFlight, resetsAtMs } = full;
+  return { kind: 'short', scope, ...(window ? { window } : {}), required: amount, available: rest, inFlight, resetsAtMs };
 }
 
 export function remainingOf(caps: readonly Cap[], taken: number): MicroCredits {
@@ -45,7 +46,7 @@ function quotaCaps(token: Token, nowMs: number): Cap[] {
     const over = use !== undefined && use.endsAtMs !== 0 && use.endsAtMs <= nowMs;
     const used = use && !over ? use.amount : 0;
     const resetsAtMs = use && !over ? use.endsAtMs : 0;
-    return { scope: 'quota', rest: cap - used - token.pend - token.held, inFlight: token.held, resetsAtMs };
+    return { scope: 'quota', window, rest: cap - used - token.pend - token.held, inFlight: token.held, resetsAtMs };
   });
 }
 

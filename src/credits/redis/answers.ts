@@ -6,6 +6,7 @@ import type { Reply } from './lanes.js';
 
 const BROKEN = unavailable('broken', false);
 const RATE_SCOPES = new Set(['requests', 'tokens', 'concurrency'] as const);
+const WINDOWS = new Set(['total', 'daily', 'weekly', 'monthly'] as const);
 const CAP_SCOPES = new Set(['balance', 'quota', 'limit', 'non_critical'] as const);
 
 export function holdAnswer(reply: Reply): HoldAnswer {
@@ -16,6 +17,7 @@ export function holdAnswer(reply: Reply): HoldAnswer {
       return {
         kind: 'short',
         scope: oneOf(CAP_SCOPES, reply[1]),
+        ...(reply[6] === undefined ? {} : { window: oneOf(WINDOWS, reply[6]) }),
         required: amount(reply[2]),
         available: amount(reply[3]),
         inFlight: amount(reply[4]),

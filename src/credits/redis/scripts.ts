@@ -19,7 +19,7 @@ export const VERBS = [
 
 export type Verb = (typeof VERBS)[number];
 
-const PRELUDE = ['numbers', 'org', 'token', 'rate', 'sums'] as const;
+const PRELUDE = ['numbers', 'epoch', 'org', 'token', 'room', 'rate', 'sums'] as const;
 
 export interface Script {
   readonly source: string;
@@ -58,7 +58,7 @@ export function headerOf(verb: Verb): Header {
     .filter((line) => line.startsWith('--'));
   const told = header.join('\n');
   const args = header.filter((line) => /^-- ARGV\[\d/.test(line)).slice(1);
-  const texts = args.filter((line) => /, (?:five )?texts?$/.test(line)).length;
+  const texts = args.filter((line) => /, (?:seven )?texts?$/.test(line)).length;
   const keys = [...told.matchAll(/KEYS\[(\d+)(…?)\](?= )/g)].filter((match) => match.index < told.indexOf('ARGV['));
   const optional = /^-- KEYS\[\d+\] .*only when/m.test(told) ? 1 : 0;
   const many = keys.some((match) => match[2] === '…');

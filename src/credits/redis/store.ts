@@ -41,17 +41,17 @@ function spending(ask: Ask): Pick<CreditStore, 'hold' | 'extend' | 'settle' | 'r
       const shard = shardOf(orgId);
       const keys = [...requestKeys(shard, orgId, tokenId), `{${shard}}:rate:${tokenId}`];
       if (idempotencyKey !== null) keys.push(`{${shard}}:claim:${tokenId}:${idempotencyKey}`);
-      const versions = `${command.tokenVersion}|${command.orgVersion}`;
-      const fields = `${command.requestId}|${orgId}|${tokenId}|${command.digest}|${versions}|${command.amount}|${command.tokens}|${command.leaseMs}`;
-      return ask({ shard, verb: 'hold', keys, fields, texts: [command.note] }, holdAnswer);
+      const fields = `${command.tokenVersion}|${command.orgVersion}|${command.amount}|${command.tokens}|${command.leaseMs}`;
+      const texts = [command.requestId, orgId, tokenId, command.digest, command.note];
+      return ask({ shard, verb: 'hold', keys, fields, texts }, holdAnswer);
     },
     extend: async (command) => {
       checkLease(command);
       const { orgId, tokenId } = command;
       const shard = shardOf(orgId);
-      const fields = `${command.requestId}|${orgId}|${tokenId}|${command.amount}|${command.floor}|${command.leaseMs}`;
+      const fields = `${command.amount}|${command.floor}|${command.leaseMs}`;
       const keys = requestKeys(shard, orgId, tokenId).slice(0, 3);
-      return ask({ shard, verb: 'extend', keys, fields, texts: [command.note] }, (reply) => {
+      return ask({ shard, verb: 'extend', keys, fields, texts: [command.requestId, orgId, tokenId, command.note] }, (reply) => {
         if (reply[0] === 'gone') return { kind: 'gone' } as const;
         if (reply[0] !== 'extended' && reply[0] !== 'short') return unavailable('broken', true);
         return { kind: reply[0], amount: amount(reply[1]) } as const;
@@ -62,17 +62,17 @@ function spending(ask: Ask): Pick<CreditStore, 'hold' | 'extend' | 'settle' | 'r
       const { orgId, tokenId } = command;
       const shard = shardOf(orgId);
       const kind = command.kind === 'final' ? 'C' : 'F';
-      const fields = `${command.requestId}|${orgId}|${tokenId}|${kind}|${command.cost}|${command.ifDue ? 1 : 0}`;
+      const fields = `${kind}|${command.cost}|${command.ifDue ? 1 : 0}`;
       const keys = requestKeys(shard, orgId, tokenId);
-      return ask({ shard, verb: 'settle', keys, fields, texts: [command.event ?? ''] }, settleAnswer);
+      return ask({ shard, verb: 'settle', keys, fields, texts: [command.requestId, orgId, tokenId, command.event ?? ''] }, settleAnswer);
     },
     rehold: async (command) => {
       checkLease(command);
       const { orgId, tokenId } = command;
       const shard = shardOf(orgId);
-      const fields = `${command.requestId}|${orgId}|${tokenId}|${command.amount}|${command.floor}|${command.leaseMs}`;
+      const fields = `${command.amount}|${command.floor}|${command.leaseMs}`;
       const keys = requestKeys(shard, orgId, tokenId);
-      return ask({ shard, verb: 'rehold', keys, fields, texts: [command.note] }, (reply) => {
+      return ask({ shard, verb: 'rehold', keys, fields, texts: [command.requestId, orgId, tokenId, command.note] }, (reply) => {
         if (reply[0] !== 'held' && reply[0] !== 'settled') return unavailable('broken', true);
         return { kind: reply[0] } as const;
       });

@@ -5,7 +5,7 @@ import { amount } from './answers.js';
 import type { Epochs } from './epochs.js';
 import { unavailable } from './failures.js';
 import type { Ask, Reply } from './lanes.js';
-import { orgTermsText, quotasText, tokenTermsText, useText } from './texts.js';
+import { capsText, orgTermsText, tokenTermsText, useText } from './texts.js';
 import type { Topology } from './topology.js';
 
 /** One call may not keep the server from others for long. */
@@ -67,8 +67,8 @@ async function project(ask: Ask, terms: Parameters<CreditStore['project']>[0]): 
   const own = isOrg ? `${tag}org:${orgId}` : `${tag}token:${terms.token.tokenId}`;
   const keys = [own, `${tag}holds:${orgId}`, `${tag}pend:${orgId}`];
   const texts = isOrg
-    ? [orgTermsText(terms.org), JSON.stringify(terms.org), '']
-    : [tokenTermsText(terms.token), JSON.stringify(terms.token), quotasText(terms.token)];
+    ? [orgTermsText(terms.org), JSON.stringify(terms.org), '', '', '']
+    : [tokenTermsText(terms.token), JSON.stringify(terms.token), capsText(terms.token), orgId, terms.token.digest];
   const fields = `${version}|${isOrg ? '-' : terms.token.tokenId}`;
   return ask({ shard, verb: 'project', keys, fields, texts }, (reply) => {
     if (reply[0] !== 'projected' && reply[0] !== 'older') return unavailable('broken', true);
@@ -106,7 +106,7 @@ async function load(ask: Ask, shard: string, org: OrgSnapshot): Promise<void> {
     const texts = [...orgTexts];
     for (const { terms, use } of org.tokens.slice(at, at + TOKENS_AT_ONCE)) {
       keys.push(`${tag}token:${terms.tokenId}`);
-      texts.push(terms.tokenId, tokenTermsText(terms), JSON.stringify(terms), quotasText(terms), useText(use));
+      texts.push(terms.tokenId, tokenTermsText(terms), JSON.stringify(terms), capsText(terms), terms.digest, useText(use), terms.orgId);
     }
     const reply: Reply | { readonly kind: 'unavailable'; readonly reason: StoreUnavailable['reason'] } = await ask(
       { shard, verb: 'load', keys, fields: balanceFields(org.balance), texts },

@@ -7,12 +7,13 @@ export function orgTermsText(terms: OrgTerms): string {
 }
 
 export function tokenTermsText(terms: TokenTerms): string {
-  const { version, orgId, digest, grace, status, expiresAtMs, requestsPerMinute, tokensPerMinute, concurrency, critical } = terms;
-  const facts = `${version}|${orgId}|${digest}|${grace?.digest ?? '-'}|${grace?.endsAtMs ?? 0}|${status}|${expiresAtMs}`;
-  return `${facts}|${requestsPerMinute}|${tokensPerMinute}|${concurrency}|${critical ? 1 : 0}`;
+  const { version, grace, status, expiresAtMs, requestsPerMinute, tokensPerMinute, concurrency } = terms;
+  const facts = `${version}|${status}|${expiresAtMs}|${requestsPerMinute}|${tokensPerMinute}|${concurrency}`;
+  return `${facts}|${grace?.endsAtMs ?? 0}|${grace?.digest ?? '-'}`;
 }
 
-export const quotasText = (terms: TokenTerms): string => terms.quotas.map(({ window, cap }) => `${window}:${cap};`).join('');
+export const capsText = (terms: TokenTerms): string =>
+  `${terms.critical ? 1 : 0};${terms.quotas.map(({ window, cap }) => `${window}:${cap};`).join('')}`;
 
 export const useText = (use: TokenUse): string =>
   use.used.map(({ window, amount, endsAtMs }) => `${window}:${amount}:${endsAtMs};`).join('');

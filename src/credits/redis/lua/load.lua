@@ -8,7 +8,7 @@
 -- ARGV[5] when that month ends, ms
 -- ARGV[6] terms of the org as the scripts read them, text
 -- ARGV[7] terms of the org as JSON, text
--- ARGV[8…] for each of KEYS[7…]: its id, terms, JSON, quotas and use, five texts
+-- ARGV[8…] for each of KEYS[7…]: its id, terms, JSON, caps, digest, use and org id, seven texts
 -- Answers: loaded · open (not being filled) · epoch
 -- Safe to repeat: everything is set. Within one life of the data (field `life`) a balance and a use give way only to newer
 --   ones, so that a slow healer cannot bring back spent credits; terms keep the higher version, so that it cannot undo a
@@ -28,14 +28,16 @@ end
 local version, writes = digits(ARGV[3]), {}
 if isNewer(KEYS[4], versionOf(ARGV[6])) then writes[1] = { KEYS[4], 'terms', ARGV[6], 'json', ARGV[7] } end
 for i = 7, #KEYS do
-  local at = 8 + 5 * (i - 7)
-  local id = idOf(ARGV[at], 'tok')
+  local at = 8 + 7 * (i - 7)
+  local id = idOf(ARGV[at], 'tok_')
   local sums = of(id)
   if not isOld(KEYS[i], version) then
-    writes[#writes + 1] = { KEYS[i], 'used', ARGV[at + 4], 'useVersion', ARGV[3], 'life', ARGV[1], 'loaded', ARGV[3] }
+    writes[#writes + 1] = { KEYS[i], 'used', ARGV[at + 5], 'useVersion', ARGV[3], 'life', ARGV[1], 'loaded', ARGV[3] }
   end
   if isNewer(KEYS[i], versionOf(ARGV[at + 1])) then
-    writes[#writes + 1] = { KEYS[i], 'terms', ARGV[at + 1], 'json', ARGV[at + 2], 'quotas', ARGV[at + 3] }
+    local terms = { KEYS[i], 'terms', ARGV[at + 1], 'json', ARGV[at + 2], 'caps', ARGV[at + 3] }
+    for _, more in ipairs({ 'digest', ARGV[at + 4], 'org', ARGV[at + 6] }) do terms[#terms + 1] = more end
+    writes[#writes + 1] = terms
   end
   writes[#writes + 1] = { KEYS[i], 'sums', text(sums.held) .. '|' .. text(sums.pend) .. '|' .. text(sums.open) }
 end

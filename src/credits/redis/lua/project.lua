@@ -6,7 +6,9 @@
 -- ARGV[3] token id, or - for an organization
 -- ARGV[4] terms as the scripts read them, text
 -- ARGV[5] terms as JSON, text
--- ARGV[6] quotas of the token, or empty, text
+-- ARGV[6] caps of the token, or empty, text
+-- ARGV[7] its org id, or empty, text
+-- ARGV[8] its digest, or empty, text
 -- Answers: projected · older · epoch
 -- Safe to repeat: only a higher version is written.
 local no = closed(KEYS, ARGV, 'both')
@@ -16,13 +18,13 @@ if ARGV[3] == '-' then
   call('HSET', KEYS[4], 'terms', ARGV[4], 'json', ARGV[5])
   return { 'projected' }
 end
-local id = idOf(ARGV[3], 'tok')
+local id = idOf(ARGV[3], 'tok_')
 -- A token that is new here may have requests already: they were put back before anybody said what it is.
 local sums
 if call('HEXISTS', KEYS[4], 'sums') == 0 then
   local _, of = rebuild(KEYS[5], KEYS[6])
   sums = of(id)
 end
-call('HSET', KEYS[4], 'terms', ARGV[4], 'json', ARGV[5], 'quotas', ARGV[6])
+call('HSET', KEYS[4], 'terms', ARGV[4], 'json', ARGV[5], 'caps', ARGV[6], 'org', ARGV[7], 'digest', ARGV[8])
 save(KEYS[4], sums)
 return { 'projected' }

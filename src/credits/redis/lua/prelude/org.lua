@@ -12,15 +12,12 @@ local function readOrg(key, must)
     if must then broken('balance') end
     return { known = false, over = 0, balanceVersion = version and exact(version) }
   end
-  local org = { known = true, over = 0, avail = exact(avail), balanceVersion = exact(version) }
-  org.month, org.ends, org.held, org.pend = exact(month), exact(ends), exact(held), exact(pend)
   local terms, status, over, limit, action, ceiling = match(kept[3] or '', '^(%d+)|(%l+)|(%d+)|([%d-]+)|([%l_]+)|([%d-]+)$')
-  if terms then
-    org.version, org.status, org.over, org.action = terms, status, exact(over), action
-    if limit ~= '-' then org.limit = exact(limit) end
-    if ceiling ~= '-' then org.ceiling = exact(ceiling) end
-  end
-  return org
+  return {
+    known = true, avail = exact(avail), balanceVersion = exact(version), month = exact(month), ends = exact(ends),
+    held = exact(held), pend = exact(pend), version = terms, status = status, action = action, over = terms and exact(over) or 0,
+    limit = terms and limit ~= '-' and exact(limit) or nil, ceiling = terms and ceiling ~= '-' and exact(ceiling) or nil,
+  }
 end
 
 -- Adds to the sums in memory and makes sure that they stay what sums can be; `save` writes them.
@@ -51,10 +48,11 @@ local function readEnded(stored)
   return { kind = kind, cost = exact(cost), token = token }
 end
 
+-- The deadline first: it is the one key not read before, and fails, when it is of another type, before anything is written.
 -- Without a note the one that is there stays.
 local function writeHold(keys, requestId, orgId, hold, note)
   local deadline = text(hold.deadline)
+  call('ZADD', keys[2], deadline, orgId .. ':' .. requestId)
   local facts = text(hold.amount) .. '|' .. text(hold.floor) .. '|' .. hold.token .. '|' .. deadline
   if note then call('HSET', keys[6], requestId, facts, requestId .. '.note', note) else call('HSET', keys[6], requestId, facts) end
-  call('ZADD', keys[2], deadline, orgId .. ':' .. requestId)
 end

@@ -37,9 +37,3 @@ local function isNewer(key, version)
   local kept = match(call('HGET', key, 'terms') or '', '^(%d+)|')
   return not kept or version > exact(kept)
 end
-
--- An id as it is made here: nothing that could name another key.
-local function idOf(text, kind)
-  if type(text) ~= 'string' or not match(text, '^' .. kind .. '_%w+$') then broken('id') end
-  return text
-end

@@ -1,54 +1,30 @@
--- What is kept of a token, and how much room its caps leave. Not a verb; the loader puts it in front of them.
---   token hash: sums 'held|pend|open holds' · quotas 'window:cap;…' · used 'window:amount:ends ms;…' · useVersion · json ·
---   terms 'version|org id|digest|grace digest or -|grace ends|status|expires|rpm|tpm|concurrency|critical 0 or 1'
-local TERMS = '^(%d+)|(org_%w+)|(%x+)|([%x-]+)|(%d+)|(%l+)|(%d+)|(%d+)|(%d+)|(%d+)|([01])$'
+-- What is kept of a token. Not a verb; the loader puts it in front of them.
+--   token hash: sums 'held|pend|open holds' · caps 'critical 0 or 1;window:cap;…' · used 'window:amount:ends ms;…' ·
+--   useVersion · org · digest · json · terms 'version|status|expires|rpm|tpm|concurrency|grace ends|grace digest or -'
+local TERMS = '^(%d+)|(%l+)|(%d+)|(%d+)|(%d+)|(%d+)|(%d+)|(.*)$'
 
--- nil when there is no such token. With `must` unreadable sums are an error; without, the reload rebuilds them.
-local function readToken(key, must)
-  local kept = call('HMGET', key, 'terms', 'sums', 'quotas', 'used')
+-- nil when there is no such token. With `must` unreadable sums are an error; without, the reload rebuilds them. With
+-- `whole` its terms are read too. One constructor, because a table that grows field by field is moved again and again.
+local function readToken(key, must, whole)
+  local kept = whole and call('HMGET', key, 'caps', 'sums', 'used', 'terms', 'org', 'digest') or call('HMGET', key, 'caps', 'sums', 'used')
   if not kept[1] then return nil end
-  local token, conc, critical = {}, nil, nil
-  token.version, token.org, token.digest, token.grace, token.graceEnds, token.status, token.expires, token.rpm, token.tpm, conc, critical =
-    match(kept[1], TERMS)
+  local critical, quotas, used = sub(kept[1], 1, 2), sub(kept[1], 3), kept[3] or ''
   local held, pend, open = match(kept[2] or '', '^(%d+)|(%d+)|(%d+)$')
-  token.quotas, token.used = kept[3] or 'missing', kept[4] or ''
-  token.known = token.version ~= nil and held ~= nil
-    and (token.quotas == '' or (gsub(token.quotas, '%l+:%d+;', '') == '' and gsub(token.used, '%l+:%d+:%d+;', '') == ''))
-  if not token.known then
+  local isRead = held ~= nil and (critical == '0;' or critical == '1;')
+  if quotas ~= '' and (gsub(quotas, '%l+:%d+;', '') ~= '' or gsub(used, '%l+:%d+:%d+;', '') ~= '') then isRead = false end
+  if not isRead then
     if must then broken('token') end
-    return token
+    return { known = false }
   end
-  token.held, token.pend, token.open = exact(held), exact(pend), exact(open)
-  token.graceEnds, token.expires, token.rpm, token.tpm = exact(token.graceEnds), exact(token.expires), exact(token.rpm), exact(token.tpm)
-  token.concurrency, token.critical = exact(conc), critical == '1'
-  return token
-end
-
--- The least room under all caps, and the refusal of the first of them (quotas, monthly limit, wallet) without room for
--- `amount`. 0 always fits.
-local function room(org, token, amount)
-  if not org.known then return 0 end
-  local least, short = MAX, nil
-  local function cap(scope, rest, inFlight, resets)
-    if rest < least then least = rest end
-    if short or amount == 0 or rest >= amount then return end
-    short = { 'short', scope, text(amount), text(rest), text(inFlight), text(resets) }
+  local version, status, expires, rpm, tpm, conc, ends, grace
+  if whole then
+    version, status, expires, rpm, tpm, conc, ends, grace = match(kept[4] or '', TERMS)
+    if not version or not kept[5] or not kept[6] then broken('token') end
   end
-  if token and token.known and token.quotas ~= '' then
-    for window, most in gmatch(token.quotas, '(%l+):(%d+);') do
-      local used, ends = match(';' .. token.used, ';' .. window .. ':(%d+):(%d+);')
-      used, ends = exact(used or '0'), exact(ends or '0')
-      if ends ~= 0 and ends <= nowMs() then used, ends = 0, 0 end
-      cap('quota', exact(most) - used - token.pend - token.held, token.held, ends)
-    end
-  end
-  if org.limit then
-    local isOver = org.ends ~= 0 and org.ends <= nowMs()
-    local pauses, critical = org.action == 'pause_noncritical', token and token.critical
-    local limit = pauses and critical and org.ceiling or org.limit
-    local rest = limit - (isOver and 0 or org.month) - org.pend - org.held
-    cap(pauses and not critical and 'non_critical' or 'limit', rest, org.held, isOver and 0 or org.ends)
-  end
-  cap('balance', org.avail - org.pend - org.held + org.over, org.held, 0)
-  return least < 0 and 0 or least, short
+  return {
+    known = true, held = exact(held), pend = exact(pend), open = exact(open), quotas = quotas, used = used,
+    critical = critical == '1;', version = version, status = status, expires = whole and exact(expires), grace = grace,
+    rpm = whole and exact(rpm), tpm = whole and exact(tpm), concurrency = whole and exact(conc),
+    graceEnds = whole and exact(ends), org = kept[5], digest = kept[6],
+  }
 end
