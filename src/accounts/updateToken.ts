@@ -28,6 +28,8 @@ export async function updateToken(what: {
   tokenId: TokenId;
   action: TokenAction;
   changes: TokenChanges | SecretChanges;
+  /** Raises quotas by this much, up to what an amount may be; one that is not there stays away. */
+  add?: Partial<Pick<TokenChanges, 'quota_total' | 'quota_daily' | 'quota_weekly' | 'quota_monthly'>>;
   ifMatch: string | null;
 }): Promise<UpdatedToken> {
   const { ctx, tokenId, action } = what;
@@ -45,7 +47,9 @@ export async function updateToken(what: {
           select r.name, r.project, r.agent, r.status, r.expires_at, r.quota_total, r.quota_daily, r.quota_weekly, r.quota_monthly,
             r.requests_per_minute, r.tokens_per_minute, r.concurrency, r.critical, r.models, r.ips, r.digest, r.last_four,
             case when r.grace_ends_at is null then null when r.digest <> k.digest then k.digest else r.grace_digest end, r.grace_ends_at
-          from jsonb_populate_record(k, $3::text::jsonb) r)
+          from jsonb_populate_record(k, $3::text::jsonb || coalesce((
+            select jsonb_object_agg(key, least(999999999999999, (to_jsonb(k)->>key)::bigint + value::bigint))
+            from jsonb_each_text($7::text::jsonb) where to_jsonb(k)->>key is not null), '{}')) r)
       from seen where k.token_id = seen.token_id and (seen.view->>'status' <> 'revoked' or $4 = 'token.revoke')
         and ($5::text is null or seen.view->>'etag' = $5::text)
       returning k.*
@@ -59,8 +63,8 @@ export async function updateToken(what: {
       from after join seen using (token_id) where after.facts is distinct from seen.facts or after.digest <> seen.digest
     )
     select seen.view as old, after.view as new from seen left join after using (token_id)`,
-    [tokenId, what.orgId, JSON.stringify(what.changes), action, what.ifMatch, nameOf(ctx.actor)],
-    { idempotent: what.ifMatch === null && action !== 'token.rotate' },
+    [tokenId, what.orgId, JSON.stringify(what.changes), action, what.ifMatch, nameOf(ctx.actor), JSON.stringify(what.add ?? {})],
+    { idempotent: what.ifMatch === null && what.add === undefined && action !== 'token.rotate' },
   );
   const row = rows[0];
   if (!row) return { kind: 'unknown_token' };

@@ -1,10 +1,14 @@
 import { z } from '@hono/zod-openapi';
+import { changeQuota } from '../accounts/changeQuota.js';
+import { QUOTA_WINDOWS } from '../accounts/quota.js';
 import { rotateToken } from '../accounts/rotateToken.js';
 import type { TokenChanges } from '../accounts/token.js';
 import { type TokenAction, updateToken } from '../accounts/updateToken.js';
 import { contextFor } from './context.js';
 import type { ApiDeps } from './deps.js';
+import { conflict } from './problem.js';
 import { type Method, type Route, route } from './route.js';
+import { AmountIn } from './schemas.js';
 import { TokenParams, TokenSchema, TokenWithSecretSchema } from './tokenShape.js';
 import { tokenAnswer } from './tokens.js';
 
@@ -21,6 +25,7 @@ export const tokenActionRoutes = (deps: ApiDeps): readonly Route[] => [
   }),
   action(deps, { method: 'delete', end: '', action: 'token.revoke', changes: { status: 'revoked' }, summary: 'Revoke a token for ever' }),
   rotate(deps),
+  quota(deps),
 ];
 
 interface Switch {
@@ -63,5 +68,32 @@ const rotate = (deps: ApiDeps): Route =>
       const ctx = contextFor(deps, actor);
       const rotated = await rotateToken({ ctx, orgId: params.org, tokenId: params.token, graceSeconds: body.grace_seconds });
       return tokenAnswer(deps, rotated, rotated.kind === 'updated' ? { secret: rotated.secret } : {});
+    },
+  });
+
+const quota = (deps: ApiDeps): Route =>
+  route({
+    method: 'post',
+    path: '/api/v1/orgs/{org}/tokens/{token}/quota',
+    permission: 'tokens.manage',
+    summary: 'Set one quota of a token, or add to it; with If-Match a repeated request adds nothing twice',
+    tag: 'tokens',
+    params: TokenParams,
+    body: z.strictObject({ op: z.enum(['set', 'add']), amount: AmountIn, window: z.enum(QUOTA_WINDOWS).optional() }),
+    conditional: true,
+    answers: { 200: { description: 'The token as it is now', schema: TokenSchema } },
+    handle: async ({ params, body, actor, ifMatch }) => {
+      const { op, amount, window = null } = body;
+      const changed = await changeQuota({
+        ctx: contextFor(deps, actor),
+        orgId: params.org,
+        tokenId: params.token,
+        op,
+        amount,
+        window,
+        ifMatch,
+      });
+      if (changed.kind !== 'unlimited') return tokenAnswer(deps, changed);
+      return conflict('quota_unlimited', `This token has no ${changed.window} quota to add to. Give it one with op "set".`);
     },
   });

@@ -1,14 +1,11 @@
 import { isIP } from 'node:net';
 import { z } from '@hono/zod-openapi';
-import { QUOTA_WINDOWS, type QuotaWindow } from '../accounts/quota.js';
 import type { Token, TokenChanges } from '../accounts/token.js';
 import { isOrgId, isTokenId } from '../domain/ids.js';
 import { type ApiDeps, shown } from './deps.js';
 import { idParam } from './route.js';
-import { AmountIn, AmountOutSchema, TimeIn, TimeOut, text, timeOut, timeOutOrNull } from './schemas.js';
-
-/** `never`: one amount for the whole life of the token. */
-export const RESETS = ['never', 'daily', 'weekly', 'monthly'] as const;
+import { AmountOutSchema, TimeIn, TimeOut, text, timeOut, timeOutOrNull } from './schemas.js';
+import { QuotaIn, QuotaSchema, QuotasIn, QuotasSchema, quotaColumns, quotasColumns, quotasOut } from './tokenQuotas.js';
 
 export const TokenParams = z.object({
   org: idParam(isOrgId, 'org_07Ab12Cd34Ef56Gh'),
@@ -26,10 +23,8 @@ const Model = z
 const Range = z.string().refine(isRange, 'An address or a range such as "10.0.0.0/8" or "2001:db8::/32".');
 
 const shape = {
-  quota: z
-    .union([AmountIn, z.strictObject({ amount: AmountIn, reset: z.enum(RESETS).default('never') })])
-    .nullable()
-    .optional(),
+  quota: QuotaIn.nullable().optional(),
+  quotas: QuotasIn.nullable().optional(),
   expires_at: TimeIn.nullable().optional(),
   models: z.array(Model).min(1, 'Name at least one model, or send null for all.').max(500).nullable().optional(),
   ips: z.array(Range).min(1, 'Name at least one range, or send null for all.').max(500).nullable().optional(),
@@ -39,8 +34,11 @@ const shape = {
   agent: text(200).nullable().optional(),
 };
 
-export const TokenCreate = z.strictObject({ name: text(200), ...shape });
-export const TokenPatch = z.strictObject({ name: text(200).optional(), ...shape });
+const saysQuotaOnce = (body: { quota?: unknown; quotas?: unknown }): boolean => body.quota === undefined || body.quotas === undefined;
+const TWICE = { path: ['quotas'], message: 'Send quota or quotas, not both.' };
+
+export const TokenCreate = z.strictObject({ name: text(200), ...shape }).refine(saysQuotaOnce, TWICE);
+export const TokenPatch = z.strictObject({ name: text(200).optional(), ...shape }).refine(saysQuotaOnce, TWICE);
 
 export const TokenSchema = z
   .strictObject({
@@ -51,15 +49,9 @@ export const TokenSchema = z
     agent: z.string().nullable(),
     status: z.enum(['active', 'paused', 'revoked', 'expired']),
     last_four: z.string(),
-    quota: z
-      .strictObject({
-        amount: AmountOutSchema,
-        reset: z.enum(RESETS),
-        used: AmountOutSchema,
-        remaining: AmountOutSchema,
-        resets_at: TimeOut.nullable(),
-      })
-      .nullable(),
+    /** The first of `quotas`. */
+    quota: QuotaSchema.nullable(),
+    quotas: QuotasSchema,
     used: AmountOutSchema,
     expires_at: TimeOut.nullable(),
     models: z.array(z.string()).nullable(),
@@ -80,21 +72,13 @@ export const TokenWithSecretSchema = TokenSchema.extend({
 
 /** What was sent, in the words of the table. Only what was sent: the rest stays as it is. */
 export function changesOf(body: z.output<typeof TokenPatch>): TokenChanges {
-  const { quota, rate, ...plain } = body;
+  const { quota, quotas, rate, ...plain } = body;
   return {
     ...(Object.fromEntries(Object.entries(plain).filter(([, value]) => value !== undefined)) as TokenChanges),
     ...(quota === undefined ? {} : quotaColumns(quota)),
+    ...(quotas === undefined ? {} : quotasColumns(quotas)),
     ...(rate === undefined ? {} : rateColumns(rate)),
   };
-}
-
-/** A token has one quota; saying a new one ends the old one, whatever its window was. */
-function quotaColumns(quota: NonNullable<z.output<typeof TokenPatch>['quota']> | null): TokenChanges {
-  const none = { quota_total: null, quota_daily: null, quota_weekly: null, quota_monthly: null };
-  if (quota === null) return none;
-  if (typeof quota === 'number') return { ...none, quota_total: quota };
-  const window = quota.reset === 'never' ? 'total' : quota.reset;
-  return { ...none, [`quota_${window}`]: quota.amount };
 }
 
 function rateColumns(rate: NonNullable<z.output<typeof TokenPatch>['rate']> | null): TokenChanges {
@@ -116,7 +100,7 @@ export function tokenOut(deps: ApiDeps, token: Token): z.input<typeof TokenSchem
     agent: token.agent,
     status: expired && token.status !== 'revoked' ? 'expired' : token.status,
     last_four: token.last_four,
-    quota: quotaOut(deps, token),
+    ...quotasOut(deps, token),
     used: shown(deps, token.used.total),
     expires_at: timeOutOrNull(token.expires_at),
     models: token.models === null ? null : [...token.models],
@@ -128,26 +112,6 @@ export function tokenOut(deps: ApiDeps, token: Token): z.input<typeof TokenSchem
     created_at: timeOut(token.created_at),
     updated_at: timeOut(token.updated_at),
     last_used_at: timeOutOrNull(token.last_used_at),
-  };
-}
-
-function quotaOut(deps: ApiDeps, token: Token): z.input<typeof TokenSchema>['quota'] {
-  const caps: Readonly<Record<QuotaWindow, number | null>> = {
-    total: token.quota_total,
-    daily: token.quota_daily,
-    weekly: token.quota_weekly,
-    monthly: token.quota_monthly,
-  };
-  const window = QUOTA_WINDOWS.find((name) => caps[name] !== null);
-  const cap = window === undefined ? null : caps[window];
-  if (window === undefined || cap === null) return null;
-  const used = token.used[window];
-  return {
-    amount: shown(deps, cap),
-    reset: window === 'total' ? 'never' : window,
-    used: shown(deps, used),
-    remaining: shown(deps, Math.max(0, cap - used)),
-    resets_at: timeOutOrNull(token.resets_at[window]),
   };
 }
 

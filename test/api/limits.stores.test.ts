@@ -116,7 +116,7 @@ describe('PUT /api/v1/orgs/{org}/limits', () => {
     expect(rows.map((row) => row.to)).toEqual([null, ...rows.slice(0, -1).map((row) => row.from)]);
     const first = await api.call('GET', `${of(org)}/history?limit=3`);
     const rest = await api.call('GET', `${of(org)}/history?limit=3&cursor=${first.body['next_cursor']}`);
-    expect([(first.body['data'] as unknown[]).length, (rest.body['data'] as unknown[]).length]).toEqual([3, 1]);
+    expect([(first.body['data'] as unknown as unknown[]).length, (rest.body['data'] as unknown as unknown[]).length]).toEqual([3, 1]);
     const lines = await api.call('GET', `/api/v1/admin/audit?org_id=${org}&action=limits.update`);
     expect(lines.body['data']).toHaveLength(2);
   });
