@@ -20,6 +20,7 @@ export const PERMISSIONS = [
   'tokens.read',
   'tokens.manage',
   'org.read',
+  'usage.read',
 ] as const;
 export type Permission = (typeof PERMISSIONS)[number];
 

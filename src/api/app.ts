@@ -7,6 +7,7 @@ import { errorFacts } from '../telemetry/log.js';
 import { auditRoutes } from './audit.js';
 import { balanceRoutes } from './balance.js';
 import { readBody } from './body.js';
+import { codeRoutes } from './codes.js';
 import type { ApiDeps } from './deps.js';
 import { problemOf } from './errors.js';
 import { grantRoutes } from './grants.js';
@@ -15,11 +16,16 @@ import { limitRoutes } from './limits.js';
 import { logRoutes } from './logs.js';
 import { documentOf, register } from './openapi.js';
 import { orgRoutes } from './orgs.js';
+import { overviewRoutes } from './overview.js';
 import { type Problem, problemResponse, unknownPath, unreadable, wrongMethod } from './problem.js';
 import { reconciliationRoutes } from './reconciliation.js';
+import { redemptionRoutes } from './redemptions.js';
 import { type Answer, answer, type Method, type Route, route } from './route.js';
 import { tokenActionRoutes } from './tokenActions.js';
 import { tokenRoutes } from './tokens.js';
+import { usageBucketRoutes } from './usageBuckets.js';
+import { usageDayRoutes } from './usageDay.js';
+import { usageMonthRoutes } from './usageMonth.js';
 
 /** The management API. Whatever is not in the table of routes is not there, and every row says who may use it. */
 export function createApi(deps: ApiDeps): OpenAPIHono {
@@ -58,9 +64,15 @@ export const apiRoutes = (deps: ApiDeps): readonly Route[] => [
   ...grantRoutes(deps),
   ...balanceRoutes(deps),
   ...limitRoutes(deps),
+  ...codeRoutes(deps),
+  ...redemptionRoutes(deps),
   ...tokenRoutes(deps),
   ...tokenActionRoutes(deps),
   ...logRoutes(deps),
+  ...usageMonthRoutes(deps),
+  ...usageDayRoutes(deps),
+  ...usageBucketRoutes(deps),
+  ...overviewRoutes(deps),
   ...reconciliationRoutes(deps),
   ...auditRoutes(deps),
 ];
@@ -101,7 +113,7 @@ async function perform(c: Context, one: Route, { deps, requestId }: { deps: ApiD
     params,
     query: queryOf(c.req.url),
     body: body.value,
-    headers: { idempotencyKey: c.req.header('idempotency-key'), ifMatch: c.req.header('if-match') },
+    headers: { idempotencyKey: c.req.header('idempotency-key'), ifMatch: c.req.header('if-match'), accept: c.req.header('accept') },
     actor: guarded.actor,
     requestId,
   });

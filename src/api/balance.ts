@@ -5,7 +5,7 @@ import { noSuchOrg } from './orgs.js';
 import { answer, idParam, type Route, route } from './route.js';
 import { AmountOutSchema, TimeOut } from './schemas.js';
 
-const BalanceSchema = z
+export const BalanceSchema = z
   .strictObject({
     org_id: z.string(),
     /** Booked, less what is settled but not booked yet, less what running requests have set aside. */
@@ -54,7 +54,7 @@ export const balanceRoutes = (deps: ApiDeps): readonly Route[] => [
   }),
 ];
 
-function balanceOut(deps: ApiDeps, orgId: string, wallet: Wallet): z.input<typeof BalanceSchema> {
+export function balanceOut(deps: ApiDeps, orgId: string, wallet: Wallet): z.input<typeof BalanceSchema> {
   const { held, pending } = wallet.hot ?? { held: 0, pending: 0 };
   const amount = (micro: number) => shown(deps, micro);
   const available = wallet.booked - pending - held;

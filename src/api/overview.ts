@@ -1,0 +1,75 @@
+import { z } from '@hono/zod-openapi';
+import { isOrgId } from '../domain/ids.js';
+import { listLogs } from '../usage/listLogs.js';
+import { EVERY_LOG } from '../usage/logFilter.js';
+import { type Compared, readRecent } from '../usage/recent.js';
+import { BalanceSchema, balanceOut } from './balance.js';
+import { type ApiDeps, shown } from './deps.js';
+import { LogSchema, logOut, TotalsSchema, totalsOut } from './logShape.js';
+import { noSuchOrg } from './orgs.js';
+import { answer, idParam, type Route, route } from './route.js';
+import { AmountOutSchema } from './schemas.js';
+import { MonthSchema, monthOf } from './usageMonth.js';
+
+const ComparedSchema = z.strictObject({ now: TotalsSchema, before: TotalsSchema });
+
+const OverviewSchema = z
+  .strictObject({
+    balance: BalanceSchema,
+    /** Booked charges of the last seven days, per day; null without any. `runs_out_days` at that pace. */
+    burn_rate: z.strictObject({ per_day: AmountOutSchema, runs_out_days: z.int().nullable() }).nullable(),
+    month: MonthSchema,
+    today: ComparedSchema,
+    week: ComparedSchema,
+    days: z.array(z.strictObject({ date: z.iso.date(), totals: TotalsSchema })),
+    top_models: z.array(z.strictObject({ model: z.string(), requests: z.int(), cost: AmountOutSchema })),
+    attention: z.array(
+      z.strictObject({ token_id: z.string(), name: z.string(), reason: z.enum(['quota_used', 'expired', 'expires_soon']) }),
+    ),
+    requests: z.array(LogSchema),
+  })
+  .openapi('Overview');
+
+const RECENT_REQUESTS = 8;
+
+export const overviewRoutes = (deps: ApiDeps): readonly Route[] => [
+  route({
+    method: 'get',
+    path: '/api/v1/orgs/{org}/overview',
+    permission: 'usage.read',
+    summary: 'Is everything all right? Balance, month, last days and requests in one call',
+    tag: 'usage',
+    params: z.object({ org: idParam(isOrgId, 'org_07Ab12Cd34Ef56Gh') }),
+    answers: { 200: { description: 'The overview', schema: OverviewSchema } },
+    handle: async ({ params }) => {
+      const orgId = params.org;
+      const [wallet, month, recent, logs] = await Promise.all([
+        deps.ledger.wallet(orgId),
+        monthOf(deps, orgId, null),
+        readRecent({ db: deps.db, orgId, nowMs: deps.clock.nowMs() }),
+        listLogs({ db: deps.db, orgId, filter: EVERY_LOG, before: null, limit: RECENT_REQUESTS }),
+      ]);
+      if (!wallet || !month || !recent) return noSuchOrg();
+      const balance = balanceOut(deps, orgId, wallet);
+      return answer(200, {
+        balance,
+        burn_rate: burnRate(deps, recent.week.now.cost, balance.available.micro),
+        month,
+        today: comparedOut(deps, recent.today),
+        week: comparedOut(deps, recent.week),
+        days: recent.days.map((day) => ({ date: day.date, totals: totalsOut(deps, day) })),
+        top_models: recent.top_models.map(({ model, requests, cost }) => ({ model, requests, cost: shown(deps, cost) })),
+        attention: [...recent.attention],
+        requests: logs.rows.map((row) => logOut(deps, row)),
+      });
+    },
+  }),
+];
+
+const comparedOut = (deps: ApiDeps, { now, before }: Compared) => ({ now: totalsOut(deps, now), before: totalsOut(deps, before) });
+
+function burnRate(deps: ApiDeps, weekCost: number, available: number) {
+  if (weekCost <= 0) return null;
+  const perDay = Math.ceil(weekCost / 7);
+  return { per_day: shown(deps, perDay), runs_out_days: available <= 0 ? 0 : Math.floor(available / perDay) };
+}

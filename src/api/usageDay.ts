@@ -1,0 +1,106 @@
+import { z } from '@hono/zod-openapi';
+import { isOrgId, isTokenId } from '../domain/ids.js';
+import { fraction, multiply, NOTHING, parseFraction } from '../pricing/fraction.js';
+import { type DayOperation, readDay } from '../usage/day.js';
+import { STORABLE } from './body.js';
+import { type ApiDeps, shown } from './deps.js';
+import { listOf } from './logQuery.js';
+import { noSuchOrg } from './orgs.js';
+import { categoryOf, UnitPriceSchema, unitOf, unitPrice } from './priceWords.js';
+import { answer, idParam, type Route, route } from './route.js';
+import { AmountOutSchema } from './schemas.js';
+
+const ItemSchema = z.strictObject({
+  category: z.string(),
+  /** The model that was asked for, or the action. */
+  operation: z.string(),
+  endpoint: z.string(),
+  /** What was counted; `rounding`: every request is rounded up once; `operator_loss`: carried by the operator. */
+  meter: z.string(),
+  quantity: z.number(),
+  unit: z.string(),
+  unit_price: UnitPriceSchema.nullable(),
+  price_version: z.string(),
+  requests: z.int(),
+  cost: AmountOutSchema,
+});
+
+const DaySchema = z
+  .strictObject({
+    date: z.iso.date(),
+    time_zone: z.string(),
+    items: z.array(ItemSchema),
+    subtotals: z.array(z.strictObject({ category: z.string(), requests: z.int(), cost: AmountOutSchema })),
+    totals: z.strictObject({ requests: z.int(), cost: AmountOutSchema }),
+  })
+  .openapi('UsageDay');
+
+const date = z.iso.date().refine((value) => value >= '2000-01-01' && value <= '2999-12-31');
+const named = z.string().min(1, 'Write a name.').max(256).regex(STORABLE, 'Nothing has such a name.');
+
+export const usageDayRoutes = (deps: ApiDeps): readonly Route[] => [
+  route({
+    method: 'get',
+    path: '/api/v1/orgs/{org}/usage/days/{date}',
+    permission: 'usage.read',
+    summary: 'One day, line by line: what was counted, at which price',
+    tag: 'usage',
+    params: z.object({ org: idParam(isOrgId, 'org_07Ab12Cd34Ef56Gh'), date }),
+    query: z.strictObject({
+      token_id: listOf(z.string().refine(isTokenId, 'A token id looks like tok_07Ab12Cd34Ef56.')),
+      agent: listOf(named),
+      conversation: listOf(named),
+    }),
+    answers: { 200: { description: 'The day', schema: DaySchema } },
+    handle: async ({ params, query }) => {
+      const filter = { tokenIds: query.token_id ?? [], agents: query.agent ?? [], conversations: query.conversation ?? [] };
+      const day = await readDay({ db: deps.db, orgId: params.org, date: params.date, filter });
+      if (!day) return noSuchOrg();
+      const byCategory = new Map<string, { requests: number; cost: number }>();
+      for (const { endpoint, requests, cost } of day.operations) {
+        const sum = byCategory.get(categoryOf(endpoint)) ?? { requests: 0, cost: 0 };
+        byCategory.set(categoryOf(endpoint), { requests: sum.requests + requests, cost: sum.cost + cost });
+      }
+      const sums = [...byCategory].sort(([a], [b]) => (a < b ? -1 : 1));
+      return answer(200, {
+        date: params.date,
+        time_zone: day.time_zone,
+        items: day.operations
+          .flatMap((operation) => itemsOf(deps, operation))
+          .sort((a, b) => (a.category < b.category ? -1 : a.category > b.category ? 1 : 0)),
+        subtotals: sums.map(([category, { requests, cost }]) => ({ category, requests, cost: shown(deps, cost) })),
+        totals: {
+          requests: sums.reduce((sum, [, one]) => sum + one.requests, 0),
+          cost: shown(
+            deps,
+            sums.reduce((sum, [, one]) => sum + one.cost, 0),
+          ),
+        },
+      });
+    },
+  }),
+];
+
+/** Lines in whole micro-credits, and what makes them add up to the charges: the rounding of each request, and what was not charged. */
+function itemsOf(deps: ApiDeps, operation: DayOperation): z.input<typeof ItemSchema>[] {
+  const { model, endpoint, price_version, requests, cost, operator_loss } = operation;
+  const fixed = { category: categoryOf(endpoint), operation: model, endpoint, price_version };
+  let rest = cost + operator_loss;
+  const items: z.input<typeof ItemSchema>[] = operation.lines.map((line) => {
+    const rate = multiply(parseFraction(line.rate) ?? NOTHING, parseFraction(line.times) ?? fraction(1n));
+    const exact = multiply(rate, fraction(BigInt(line.quantity)));
+    const micro = Number(exact.n / exact.d);
+    rest -= micro;
+    const { unit } = unitOf(line.meter);
+    const { meter, quantity } = line;
+    return { ...fixed, meter, quantity, unit, unit_price: unitPrice(deps, rate, meter), requests: line.requests, cost: shown(deps, micro) };
+  });
+  if (operation.lines.length === 0 && rest === 0) items.push(extra('request', requests, 0));
+  if (rest !== 0) items.push(extra('rounding', requests, rest));
+  if (operator_loss !== 0) items.push(extra('operator_loss', requests, -operator_loss));
+  return items;
+
+  function extra(meter: string, quantity: number, micro: number): z.input<typeof ItemSchema> {
+    return { ...fixed, meter, quantity, unit: 'request', unit_price: null, requests, cost: shown(deps, micro) };
+  }
+}
