@@ -141,6 +141,12 @@ export class Chooser {
     if (kind === 'leaders' && random.chance(40)) return `kill ${random.pick([...DRAINS, ...HEALS])}`;
     if (kind === 'outage' && random.chance(20)) return 'outage begins';
     if (kind === 'wipe' && rare) return 'wipe';
+    if (kind === 'damage' && random.chance(15)) {
+      const who = random.chance(50)
+        ? orgName(random.pick(ORGS) ?? (ORGS[0] as never))
+        : tokenName(random.pick(TOKENS) ?? (TOKENS[0] as never));
+      return `damage ${who} ${random.pick(['evicted', 'junk'])}`;
+    }
     if (kind === 'rollback') return rare ? 'rollback' : random.chance(20) ? 'snapshot' : 'tick 500';
     return 'tick 500';
   }

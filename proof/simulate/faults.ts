@@ -1,7 +1,8 @@
+import { orgCalled, ownerOf, tokenCalled } from './cast.js';
 import type { Action } from './script.js';
 
 /** What can go wrong, as the command line names it. */
-export const FAULTS = ['network', 'crash', 'leaders', 'outage', 'wipe', 'rollback'] as const;
+export const FAULTS = ['network', 'crash', 'leaders', 'outage', 'wipe', 'rollback', 'damage'] as const;
 export type Fault = (typeof FAULTS)[number];
 
 export const ACTION_FAULTS: Readonly<Record<string, Action>> = {
@@ -37,6 +38,18 @@ export const ACTION_FAULTS: Readonly<Record<string, Action>> = {
   outage: (world, [state = '']) => {
     if (state === 'begins' && !world.books.away) world.tally.outages += 1;
     world.books.away = state === 'begins';
+  },
+  damage: async (world, [name = '', how = '']) => {
+    const { damage } = world.subject;
+    if (!damage) return;
+    const isOrg = name.startsWith('o');
+    const id = isOrg ? orgCalled(name) : tokenCalled(name);
+    // The use of a token that has a quota is not brought back by projecting it, only by a charge or a reload.
+    const hasQuota = !isOrg && world.books.token(tokenCalled(name)).terms.quotas.length > 0;
+    world.damaged.add(isOrg ? orgCalled(name) : ownerOf(tokenCalled(name)));
+    world.lossless = false;
+    world.tally.damages += 1;
+    await damage({ key: isOrg ? 'org' : 'token', id, how: how === 'junk' || hasQuota ? 'junk' : 'evicted' });
   },
   wipe: (world) => world.wipe(),
   snapshot: (world) => world.snapshot(),

@@ -27,6 +27,7 @@ export async function redisSubject({ wrap = (store) => store, habit }: Plant = {
     wipe: () => run(WIPE),
     snapshot: () => run(SNAPSHOT),
     rollback: () => run(`${WIPE_ALL}${ROLLBACK}`, '0'.repeat(40)),
+    damage: ({ key, id, how }) => run(DAMAGE, `{${id.slice(4, 6)}}:${key}:${id}`, how, key === 'org' ? 'balance' : 'terms'),
     close: async () => {
       await store.close();
       await server.stop();
@@ -48,6 +49,10 @@ const ADVANCE = `
       if facts then redis.call('HSET', key, all[i], facts .. string.format('%.0f', deadline - ARGV[1])) end
     end
   end
+  return 'OK'`;
+
+const DAMAGE = `
+  if ARGV[2] == 'evicted' then redis.call('DEL', ARGV[1]) else redis.call('HSET', ARGV[1], ARGV[3], '1e3|-5|NaN|abc') end
   return 'OK'`;
 
 const WIPE_ALL = `

@@ -1,4 +1,4 @@
-import { GATEWAYS, micro, ORGS, orgCalled, requestCalled, SHARDS, TOKENS, tokenCalled } from './cast.js';
+import { GATEWAYS, micro, ORGS, orgCalled, ownerOf, requestCalled, SHARDS, TOKENS, tokenCalled } from './cast.js';
 import { ACTION_FAULTS } from './faults.js';
 import { projectOrg, projectToken, repair, sweep } from './workers.js';
 import type { World } from './world.js';
@@ -90,7 +90,7 @@ export const ACTIONS: Readonly<Record<string, Action>> = {
     if (world.books.away || world.books.token(tokenId).terms.status === 'revoked') return;
     if (what === 'status')
       world.books.changeToken(tokenId, { status: value === 'active' ? 'active' : value === 'revoked' ? value : 'paused' });
-    if (what === 'quota') {
+    if (what === 'quota' && !world.damaged.has(ownerOf(tokenId))) {
       world.books.changeToken(tokenId, { quotas: value === 'none' ? [] : [{ window: 'total', cap: micro(Number(value)) }] });
     }
     if (what === 'concurrency') world.books.changeToken(tokenId, { concurrency: Number(value) });

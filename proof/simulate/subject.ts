@@ -20,6 +20,8 @@ export interface Subject {
   snapshot(): Promise<void>;
   /** A stale copy takes over: everything as remembered, under a life of the data that is over. */
   rollback(): Promise<void>;
+  /** One key is evicted, or holds what nobody wrote; undefined where a store has no keys. */
+  readonly damage?: (what: { readonly key: 'org' | 'token'; readonly id: string; readonly how: 'evicted' | 'junk' }) => Promise<void>;
   close(): Promise<void>;
 }
 

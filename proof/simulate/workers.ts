@@ -11,6 +11,8 @@ export interface WorkerParts {
   readonly books: Books;
   readonly stories: Stories;
   readonly nowMs: () => number;
+  /** Somebody noticed that a key of this shard cannot be read: it is reloaded as if it had been lost. */
+  readonly isDamaged: (shard: string) => boolean;
 }
 
 const BATCH = 12;
@@ -143,7 +145,7 @@ export class Heal {
         this.found(state);
         return;
       }
-      if (state.state === 'open') {
+      if (state.state === 'open' && !this.parts.isDamaged(shard)) {
         this.stop();
         return;
       }
