@@ -1,9 +1,11 @@
 import type { CreditStore } from './credits/store.js';
 import type { Database } from './db/client.js';
+import type { Settings } from './domain/settings.js';
 import { createDrain } from './ledger/drain.js';
 import { createHeal } from './ledger/heal.js';
 import { expireGrants } from './ledger/post.js';
 import { repairProjections } from './ledger/project.js';
+import { createScrub, type Scrub } from './ledger/scrub.js';
 import { createSweep } from './ledger/sweep.js';
 import type { Log } from './telemetry/log.js';
 import type { Metrics } from './telemetry/metrics.js';
@@ -21,12 +23,15 @@ export interface JobParts {
   readonly metrics: Metrics;
   readonly log: Log;
   readonly owner: string;
+  readonly settings: Settings;
 }
 
 const REPAIR_EVERY_MS = 5_000;
 const EXPIRE_EVERY_MS = 60_000;
 const PARTITIONS_EVERY_MS = 6 * 3_600_000;
 const LAST_DRAIN_MS = 20_000;
+/** A page of a hundred organizations and tokens each time: nobody else can write into a store inside the process. */
+const SCRUB_EVERY_MS = 250;
 
 export function createJobs(parts: JobParts): Jobs {
   const { db, store, metrics, log, owner } = parts;
@@ -65,12 +70,14 @@ export function createJobs(parts: JobParts): Jobs {
     },
     onError: (error) => log.warn({ err: error }, 'the sweep waits'),
   });
+  const scrub = createScrub({ db, store });
   const now = stopping.signal;
   return {
     start: () => {
       running.push(heal.run(now), drain.run(now), sweep.run(now));
       running.push(every(REPAIR_EVERY_MS, now, 'repairing projections', log, () => repairProjections(db, store)));
       running.push(every(EXPIRE_EVERY_MS, now, 'expiring grants', log, () => expire(parts)));
+      if (parts.settings.redisUrl) running.push(every(SCRUB_EVERY_MS, now, 'scrubbing the hot store', log, () => scrubPage(parts, scrub)));
       running.push(every(PARTITIONS_EVERY_MS, now, 'making partitions', log, () => partitions(parts)));
     },
     stop: async () => {
@@ -88,6 +95,11 @@ async function lastDrain(drain: ReturnType<typeof createDrain>): Promise<void> {
     const step = await drain.step();
     if (step.kind !== 'drained') return;
   }
+}
+
+async function scrubPage({ log }: JobParts, scrub: Scrub): Promise<void> {
+  const { repaired } = await scrub.step();
+  if (repaired.length > 0) log.warn({ repaired }, 'the hot store had lost these and was told again');
 }
 
 async function expire({ db, store }: JobParts): Promise<void> {

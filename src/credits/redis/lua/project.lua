@@ -13,7 +13,9 @@
 -- Safe to repeat: only a higher version is written.
 local no = closed(KEYS, ARGV, 'both')
 if no then return no end
-if not isNewer(KEYS[4], digits(ARGV[2])) then return { 'older' } end
+local version = digits(ARGV[2])
+ours(KEYS[4])
+if not isNewer(KEYS[4], version) then return { 'older' } end
 if ARGV[3] == '-' then
   call('HSET', KEYS[4], 'terms', ARGV[4], 'json', ARGV[5])
   return { 'projected' }
@@ -21,10 +23,12 @@ end
 local id = idOf(ARGV[3], 'tok_')
 -- A token that is new here may have requests already: they were put back before anybody said what it is.
 local sums
-if call('HEXISTS', KEYS[4], 'sums') == 0 then
+local kept = call('HMGET', KEYS[4], 'sums', 'used')
+if not match(kept[1] or '', '^%d+|%d+|%d+$') then
   local _, of = rebuild(KEYS[5], KEYS[6])
   sums = of(id)
 end
+if gsub(kept[2] or '', '%l+:%d+:%d+;', '') ~= '' then call('HDEL', KEYS[4], 'used', 'useVersion') end
 call('HSET', KEYS[4], 'terms', ARGV[4], 'json', ARGV[5], 'caps', ARGV[6], 'org', ARGV[7], 'digest', ARGV[8])
 save(KEYS[4], sums)
 return { 'projected' }

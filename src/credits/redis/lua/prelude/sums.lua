@@ -37,3 +37,9 @@ local function isNewer(key, version)
   local kept = match(call('HGET', key, 'terms') or '', '^(%d+)|')
   return not kept or version > exact(kept)
 end
+
+-- What stands here and is no hash was put there by somebody else: whoever writes terms takes its place.
+local function ours(key)
+  local kind = call('TYPE', key)['ok']
+  if kind ~= 'hash' and kind ~= 'none' then call('DEL', key) end
+end
