@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { freePort } from '../test/support/redis.js';
+import { removeAtExit, undoAtExit } from './leftovers.js';
 
 export interface ProductOptions {
   readonly config: Readonly<Record<string, unknown>>;
@@ -41,18 +42,16 @@ export interface Customer {
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const OPERATOR_KEY = `ok-fb-${'proof'.repeat(8)}`;
 const READY_MS = 60_000;
-const running = new Set<ChildProcess>();
-process.on('exit', () => {
-  for (const child of running) signalGroup(child, 'SIGKILL');
-});
 
 export async function createProduct(options: ProductOptions): Promise<Product> {
   const data = mkdtempSync(join(tmpdir(), 'farebox-proof-'));
+  const removeData = removeAtExit(data);
   const port = await freePort();
   const file = join(data, 'config.yaml');
   writeFileSync(file, JSON.stringify(options.config)); // JSON is YAML
   const url = `http://127.0.0.1:${port}`;
   let child: ChildProcess | undefined;
+  undoAtExit(() => child && signalGroup(child, 'SIGKILL'));
   let said = '';
   const start = async (): Promise<void> => {
     child = spawn(
@@ -61,8 +60,6 @@ export async function createProduct(options: ProductOptions): Promise<Product> {
       { cwd: ROOT, env: environment(options), stdio: ['ignore', 'pipe', 'pipe'], detached: true },
     );
     const mine = child;
-    running.add(mine);
-    mine.on('exit', () => running.delete(mine));
     for (const stream of [mine.stdout, mine.stderr]) {
       stream?.on('data', (bytes: Buffer) => {
         said = (said + bytes.toString()).slice(-2_000_000);
@@ -100,7 +97,7 @@ export async function createProduct(options: ProductOptions): Promise<Product> {
     kill,
     remove: async () => {
       await kill();
-      rmSync(data, { recursive: true, force: true, maxRetries: 3 });
+      removeData();
     },
   };
 }
@@ -153,8 +150,7 @@ async function ready(url: string, child: ChildProcess | undefined, output: () =>
       () => 0,
     );
     if (status === 200) return Date.now() - started;
-    if (Date.now() - started > patienceMs)
-      throw new Error(`the server was not ready after ${patienceMs} ms:\n${output().slice(-4_000)}`);
+    if (Date.now() - started > patienceMs) throw new Error(`the server was not ready after ${patienceMs} ms:\n${output().slice(-4_000)}`);
     await new Promise((go) => setTimeout(go, 25));
   }
 }

@@ -92,7 +92,9 @@ function content(endpoint: Endpoint, random: Random): Record<string, unknown> {
   if (random.chance(0.3)) messages.unshift({ role: 'system', content: sentence(random), name: 'rules' });
   if (random.chance(0.2)) messages.push({ role: 'user', content: [{ type: 'text', text: sentence(random) }] });
   if (random.chance(0.1)) messages.push({ role: 'assistant', tool_calls: [toolCall(random)] });
-  const tools = [{ type: 'function', function: { name: 'get_weather', parameters: { type: 'object', properties: { city: { type: 'string' } } } } }];
+  const tools = [
+    { type: 'function', function: { name: 'get_weather', parameters: { type: 'object', properties: { city: { type: 'string' } } } } },
+  ];
   return { messages, ...(random.chance(0.2) ? { tools } : {}), ...(random.chance(0.3) ? { max_tokens: random.whole(1, 400) } : {}) };
 }
 

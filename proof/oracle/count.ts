@@ -111,10 +111,10 @@ function readString(body: string, from: number): string {
       text += body[at];
       continue;
     }
-    const escape = /^\\(?:u[0-9a-fA-F]{4}|[^u])/.exec(body.slice(at, at + 6))?.[0];
-    if (!escape) break;
-    text += JSON.parse(`"${escape}"`);
-    at += escape.length - 1;
+    const letters = /^\\(?:u[0-9a-fA-F]{4}|[^u])/.exec(body.slice(at, at + 6))?.[0];
+    if (!letters) break;
+    text += JSON.parse(`"${letters}"`);
+    at += letters.length - 1;
   }
   return text;
 }

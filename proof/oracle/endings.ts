@@ -57,7 +57,7 @@ const ABSURD: readonly unknown[] = [
   { prompt_tokens: '12', completion_tokens: 1 },
   { prompt_tokens: 1.5, completion_tokens: 1 },
   { prompt_tokens: 10, completion_tokens: 1e15 },
-  { prompt_tokens: 1e309, completion_tokens: 1 },
+  { prompt_tokens: 1e300, completion_tokens: 1 },
   { completion_tokens: 3 },
   { prompt_tokens: 3, completion_tokens: -7 },
   {},

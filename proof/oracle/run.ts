@@ -1,7 +1,7 @@
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { call, type Result } from '../../test/support/sse.js';
 import { type Seen, startUpstream, type Upstream } from '../../test/support/upstream.js';
-import { createProduct, type Customer, type Product } from '../product.js';
+import { type Customer, createProduct, type Product } from '../product.js';
 import { randomFrom } from '../random.js';
 import { type Case, MULTIPLIER, makeCase, oracleConfig } from './cases.js';
 import { judge, type UpstreamLog, type Verdict } from './judge.js';

@@ -2,8 +2,36 @@ import { type Step, usage } from '../../test/support/answers.js';
 import type { Random } from '../random.js';
 
 const WORDS = [
-  'the', 'fare', 'is', 'paid', 'before', 'you', 'ride', 'Zürich', 'naïve', 'façade', '漢字', 'かな', '한국어', 'Привет', 'مرحبا', '🚋', '👩‍👩‍👧', '\n',
-  'function', '() => {', '}', '0.1 + 0.2', '12345678', '<|endoftext|>', '"quoted"', 'back\\slash', 'tab\t', 'e\u0301', '…', '100%',
+  'the',
+  'fare',
+  'is',
+  'paid',
+  'before',
+  'you',
+  'ride',
+  'Zürich',
+  'naïve',
+  'façade',
+  '漢字',
+  'かな',
+  '한국어',
+  'Привет',
+  'مرحبا',
+  '🚋',
+  '👩‍👩‍👧',
+  '\n',
+  'function',
+  '() => {',
+  '}',
+  '0.1 + 0.2',
+  '12345678',
+  '<|endoftext|>',
+  '"quoted"',
+  'back\\slash',
+  'tab\t',
+  'e\u0301',
+  '…',
+  '100%',
 ] as const;
 
 const RUNS = ['a', '漢', '😀', '=', 'ab', ' .'] as const;

@@ -6,9 +6,11 @@ export interface Arguments {
   readonly only: readonly string[];
   readonly json: boolean;
   readonly list: boolean;
+  /** A file for the server's log. */
+  readonly log: string | null;
 }
 
-export const USAGE = `npm run torture -- [--seed N] [--minutes M] [--rounds N] [--only F13,F16] [--json]
+export const USAGE = `npm run torture -- [--seed N] [--minutes M] [--rounds N] [--only F13,F16] [--json] [--log FILE]
 npm run torture -- --only oracle [--runs 10000] [--seed N]     every ending against an independent computation
 npm run torture -- --list                                      the faults there are`;
 
@@ -25,11 +27,13 @@ export function readArguments(words: readonly string[]): Arguments | string {
   const numbers = new Map<string, number>();
   const flags = new Set<string>();
   let only: string[] = [];
+  let log: string | null = null;
   for (let i = 0; i < words.length; i++) {
     const word = words[i] ?? '';
     const most = NUMBERS.get(word);
     if (word === '--json' || word === '--list') flags.add(word);
     else if (word === '--only') only = (words[++i] ?? '').split(',').filter(Boolean);
+    else if (word === '--log') log = words[++i] ?? null;
     else if (most === undefined) return `${word} is no option of this tool.`;
     else {
       const value = Number(words[++i]);
@@ -45,5 +49,6 @@ export function readArguments(words: readonly string[]): Arguments | string {
     only,
     json: flags.has('--json'),
     list: flags.has('--list'),
+    log,
   };
 }

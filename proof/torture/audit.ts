@@ -76,12 +76,14 @@ interface About {
 }
 
 const stays = (entry: Entry): boolean => entry.plan.client !== 'leaves' && entry.plan.client !== 'half_closes';
-const isWhole = ({ plan, result }: Entry): boolean => result?.status === 200 && result.ending === 'complete' && (!plan.stream || result.done);
+const isWhole = ({ plan, result }: Entry): boolean =>
+  result?.status === 200 && result.ending === 'complete' && (!plan.stream || result.done);
 
 function checkAnswer(audit: Audit, { entry, seen, allowed }: About): void {
   const { plan, result } = entry;
   const blame = (words: string) => void audit.violations.push(`${entry.tag} (${plan.kind}): ${words}`);
   audit.requests += 1;
+  if (entry.hung) blame('nothing came for half a minute');
   if (!result) {
     audit.broken += 1;
     if (!allowed.crash && stays(entry)) blame('no answer at all');

@@ -21,10 +21,16 @@ async function balanceOf(world: World): Promise<Record<'available' | 'inFlight' 
 }
 
 const COUNTS: readonly (readonly [what: string, sql: string])[] = [
-  ['ledger transactions that do not add up', 'select count(*) as n from (select 1 from ledger_entries group by tx_id having sum(amount) <> 0) t'],
+  [
+    'ledger transactions that do not add up',
+    'select count(*) as n from (select 1 from ledger_entries group by tx_id having sum(amount) <> 0) t',
+  ],
   ['µcr that all accounts together are off', 'select coalesce(sum(balance), 0) as n from ledger_accounts'],
   ['rows charged twice', 'select count(*) as n from (select 1 from usage_records group by request_id having count(*) > 1) t'],
-  ['µcr between rows and rollups', 'select (select coalesce(sum(cost), 0) from usage_records) - (select coalesce(sum(cost), 0) from usage_rollups) as n'],
+  [
+    'µcr between rows and rollups',
+    'select (select coalesce(sum(cost), 0) from usage_records) - (select coalesce(sum(cost), 0) from usage_rollups) as n',
+  ],
   ['rows set aside as poison', 'select count(*) as n from poison_rows'],
   ['balances below zero', 'select count(*) as n from org_balances where avail < 0 and debt = 0'],
 ];
@@ -32,7 +38,8 @@ const COUNTS: readonly (readonly [what: string, sql: string])[] = [
 /** The invariants of the books, from outside: SQL, Redis keys, the balance over HTTP, and the product's own reconciliation. */
 export async function checkBooks(world: World): Promise<string[]> {
   const wrong: string[] = [];
-  const number = async (sql: string, values: readonly unknown[] = []) => Number((await world.postgres.query<{ n: number }>(sql, values))[0]?.n);
+  const number = async (sql: string, values: readonly unknown[] = []) =>
+    Number((await world.postgres.query<{ n: number }>(sql, values))[0]?.n);
   for (const [what, sql] of COUNTS) {
     const found = await number(sql);
     if (found !== 0) wrong.push(`${found} ${what}`);

@@ -1,5 +1,5 @@
 import { type Call, call, type Result } from '../../test/support/sse.js';
-import { bodyOf, makePlan, type Plan, pathOf } from './plans.js';
+import { bodyOf, makePlan, type Plan, pathOf, planOf } from './plans.js';
 import type { World } from './world.js';
 
 /** What one scripted client did and saw. */
@@ -11,43 +11,46 @@ export interface Entry {
   endedMs: number;
   /** Null: the connection ended before an answer. */
   result: Result | null;
+  /** The client gave up waiting: something hangs. */
+  hung: boolean;
   /** Of requests that share an Idempotency-Key. */
   readonly twin: string | null;
 }
 
 export interface Load {
   readonly entries: readonly Entry[];
-  readonly running: number;
+  /** This many requests of one kind at once, besides; resolves when they are over. */
+  burst(count: number, kind: string): Promise<void>;
   /** No new requests; resolves when all are over. */
   stop(): Promise<void>;
 }
 
-const CLIENT_PATIENCE_MS = 45_000;
+/** Longer than any plan takes, and than any fault may hold an answer up. */
+const CLIENT_PATIENCE_MS = 30_000;
 
 /** Scripted clients that ask and ask again, until they are told to stop or this many requests have been made. */
 export function startLoad(world: World, options: { readonly prefix: string; readonly atOnce: number; readonly most?: number }): Load {
   const entries: Entry[] = [];
   const { prefix, atOnce, most = 20_000 } = options;
   let stopping = false;
-  let running = 0;
   const client = async (): Promise<void> => {
     while (!stopping && entries.length < most) {
       const plan = makePlan(world.random);
       const key = plan.client === 'asks_twice' ? `key-${prefix}-${entries.length}` : null;
       const copies = key ? 2 : 1;
-      running += copies;
       const asked = Array.from({ length: copies }, () => begin(world, entries, { prefix, plan, key }));
       await Promise.all(asked);
-      running -= copies;
-      // A refused client does not hammer.
-      await pause(asked.length > 0 && entries.at(-1)?.result?.status === 503 ? 100 : world.random.whole(0, 30));
+      const last = entries.at(-1)?.result;
+      // A client that got nothing does not hammer.
+      await pause(!last || last.status === 503 ? 100 : world.random.whole(0, 30));
     }
   };
   const clients = Array.from({ length: atOnce }, client);
   return {
     entries,
-    get running() {
-      return running;
+    burst: async (count, kind) => {
+      const one = () => begin(world, entries, { prefix, plan: planOf(kind, world.random), key: null });
+      await Promise.all(Array.from({ length: count }, one));
     },
     stop: async () => {
       stopping = true;
@@ -59,7 +62,7 @@ export function startLoad(world: World, options: { readonly prefix: string; read
 function begin(world: World, entries: Entry[], what: { prefix: string; plan: Plan; key: string | null }): Promise<void> {
   const { prefix, plan, key } = what;
   const tag = `${prefix}-${entries.length}`;
-  const entry: Entry = { tag, plan, body: bodyOf(plan, tag), startedMs: Date.now(), endedMs: 0, result: null, twin: key };
+  const entry: Entry = { tag, plan, body: bodyOf(plan, tag), startedMs: Date.now(), endedMs: 0, result: null, hung: false, twin: key };
   entries.push(entry);
   return exchange(world, entry, key);
 }
@@ -71,7 +74,10 @@ async function exchange(world: World, entry: Entry, key: string | null): Promise
     headers: { 'Content-Type': 'application/json', 'X-Request-Id': entry.tag, ...(key ? { 'Idempotency-Key': key } : {}) },
     body: entry.body,
   });
-  const tooLate = setTimeout(() => asked.hangUp(), CLIENT_PATIENCE_MS);
+  const tooLate = setTimeout(() => {
+    entry.hung = true;
+    asked.hangUp();
+  }, CLIENT_PATIENCE_MS);
   try {
     await behave(entry.plan, asked);
     entry.result = await asked.end();

@@ -1,9 +1,10 @@
-import { newSeed } from '../random.js';
+import { writeFileSync } from 'node:fs';
 import { runOracle } from '../oracle/run.js';
+import { newSeed } from '../random.js';
 import { readArguments, USAGE } from './arguments.js';
 import { FAULTS, NOT_INFLICTED } from './faults.js';
 import { oracleText, progressText, reportText } from './report.js';
-import { runTorture } from './run.js';
+import { type Progress, runTorture } from './run.js';
 
 /** `npm run torture`: the real server, its real stores, and everything that can happen to them. Exit code 1 on any violation. */
 async function main(): Promise<number> {
@@ -25,12 +26,19 @@ async function main(): Promise<number> {
     return report.wrong.length === 0 && report.booksAreClean ? 0 : 1;
   }
   const isLive = process.stdout.isTTY === true;
+  let told = 0;
+  const progress = (now: Progress): void => {
+    say(progressText(now, isLive));
+    for (const one of now.total.violations.slice(told, told + 10)) say(`${isLive ? '\n' : ''}VIOLATION  ${one}\n`);
+    told = now.total.violations.length;
+  };
   const report = await runTorture({
     seed,
     minutes: asked.minutes,
     only: asked.only,
     ...(asked.rounds === undefined ? {} : { rounds: asked.rounds }),
-    onProgress: (now) => say(progressText(now, isLive)),
+    onProgress: progress,
+    onLog: (text) => asked.log && writeFileSync(asked.log, text),
   });
   const notRun = asked.only.length > 0 ? report.notRun : [...report.notRun, ...NOT_INFLICTED];
   process.stdout.write(asked.json ? `${JSON.stringify({ ...report, notRun })}\n` : reportText({ ...report, notRun }));

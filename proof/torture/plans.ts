@@ -32,7 +32,12 @@ const PLANS: Record<string, Make> = {
   plain: (random) => ({ ...chat, stream: false, answer: up.says(up.after(random.whole(20, 500)), ' done', reported(random)) }),
   uncounted_plain: () => ({ ...chat, stream: false, answer: up.says(up.after(100), ' done', up.noUsage()) }),
   completion: (random) => ({ ...chat, endpoint: 'completions', answer: up.says(...paced(random, 4, 50), reported(random)) }),
-  embedding: (random) => ({ ...chat, endpoint: 'embeddings', stream: false, answer: up.says(up.after(30), up.usage(random.whole(1, 90), 0)) }),
+  embedding: (random) => ({
+    ...chat,
+    endpoint: 'embeddings',
+    stream: false,
+    answer: up.says(up.after(30), up.usage(random.whole(1, 90), 0)),
+  }),
   failing: () => ({ ...chat, answer: up.fails(503), statuses: [502] }),
   rejected: () => ({ ...chat, answer: up.fails(400), statuses: [400] }),
   cut: (random) => ({ ...chat, answer: up.says(...paced(random, 5, 40), up.reset()) }),
@@ -60,7 +65,12 @@ export const planOf = (kind: string, random: Random): Plan => {
 /** The request body: the script for the upstream travels in the user's message. */
 export function bodyOf(plan: Plan, tag: string): string {
   const said = up.asking(plan.answer);
-  const asked = plan.endpoint === 'chat' ? { messages: [{ role: 'user', content: said }] } : plan.endpoint === 'completions' ? { prompt: said } : { input: said };
+  const asked =
+    plan.endpoint === 'chat'
+      ? { messages: [{ role: 'user', content: said }] }
+      : plan.endpoint === 'completions'
+        ? { prompt: said }
+        : { input: said };
   return JSON.stringify({ model: 'fake-model', user: tag, ...asked, ...(plan.stream ? { stream: true } : {}), max_tokens: 100 });
 }
 

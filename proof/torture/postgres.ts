@@ -1,10 +1,11 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import postgres from 'postgres';
 import { freePort } from '../../test/support/redis.js';
+import { removeAtExit, undoAtExit } from '../leftovers.js';
 
 /** A private Postgres that can be stopped, frozen and started again on the same data. */
 export interface PrivatePostgres {
@@ -19,14 +20,10 @@ export interface PrivatePostgres {
   remove(): Promise<void>;
 }
 
-const running = new Set<ChildProcess>();
-process.on('exit', () => {
-  for (const child of running) child.kill('SIGKILL');
-});
-
 export async function createPostgres(): Promise<PrivatePostgres> {
   const bin = binaries();
   const folder = mkdtempSync(join(tmpdir(), 'farebox-proof-pg-'));
+  const removeFolder = removeAtExit(folder);
   chmodSync(folder, 0o755);
   const user = otherUser();
   if (user) execFileSync('chown', [user.name, folder]);
@@ -39,6 +36,7 @@ export async function createPostgres(): Promise<PrivatePostgres> {
   const port = await freePort();
   const url = `postgres://farebox@127.0.0.1:${port}/postgres`;
   let child: ChildProcess | undefined;
+  undoAtExit(() => child?.kill('SIGQUIT'));
   const query = async <Row>(text: string, values: readonly unknown[] = []): Promise<Row[]> => {
     const sql = postgres(url, { max: 1, onnotice: () => undefined, connect_timeout: 5, types: { bigint: BIGINT } });
     try {
@@ -52,10 +50,13 @@ export async function createPostgres(): Promise<PrivatePostgres> {
     settings.push('shared_buffers=64MB', 'full_page_writes=on', 'synchronous_commit=on', 'log_min_messages=fatal');
     child = spawn(join(bin, 'postgres'), ['-D', data, ...settings.flatMap((one) => ['-c', one])], { ...as, stdio: 'ignore' });
     const mine = child;
-    running.add(mine);
-    mine.on('exit', () => running.delete(mine));
     const deadline = Date.now() + 30_000;
-    while (!(await query('select 1').then(() => true, () => false))) {
+    while (
+      !(await query('select 1').then(
+        () => true,
+        () => false,
+      ))
+    ) {
       if (mine.exitCode !== null || Date.now() > deadline) throw new Error('the private Postgres did not start');
       await new Promise((go) => setTimeout(go, 50));
     }
@@ -77,7 +78,7 @@ export async function createPostgres(): Promise<PrivatePostgres> {
     thaw: () => signalFamily(child?.pid ?? 0, 'SIGCONT'),
     remove: async () => {
       await stop();
-      rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+      removeFolder();
     },
   };
 }
@@ -87,7 +88,9 @@ const BIGINT = { to: 20, from: [20, 1700], serialize: String, parse: Number };
 /** The server and its backends: each is a process of its own. */
 function signalFamily(pid: number, signal: NodeJS.Signals): void {
   if (pid === 0) return;
-  const children = execFileSync('ps', ['-o', 'pid=', '--ppid', String(pid)], { encoding: 'utf8' }).split(/\s+/).filter(Boolean);
+  const children = execFileSync('ps', ['-o', 'pid=', '--ppid', String(pid)], { encoding: 'utf8' })
+    .split(/\s+/)
+    .filter(Boolean);
   for (const one of [pid, ...children.map(Number)]) {
     try {
       process.kill(one, signal);

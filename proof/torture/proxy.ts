@@ -58,9 +58,13 @@ export async function startFaultProxy(targetPort: number, protocol: Protocol): P
       sockets.delete(client);
       sockets.delete(server);
     };
+    const due = new Map<Socket, number>();
+    /** Bytes never overtake others, also when the delay has just become shorter. */
     const send = (to: Socket, bytes: Buffer): void => {
-      if (delayMs === 0) to.write(bytes);
-      else setTimeout(() => to.destroyed || to.write(bytes), delayMs);
+      const at = Math.max(due.get(to) ?? 0, Date.now() + delayMs);
+      due.set(to, at);
+      if (at <= Date.now()) to.write(bytes);
+      else setTimeout(() => to.destroyed || to.write(bytes), at - Date.now());
     };
     for (const socket of [client, server]) {
       sockets.add(socket);

@@ -45,7 +45,8 @@ export function reportText(report: TortureReport): string {
 
 export function oracleText(report: OracleReport): string {
   const out = ['', `${report.runs} runs, ${report.endings.size} kinds of endings, ${credits(report.charged)} credits charged.`];
-  for (const one of report.wrong.slice(0, 50)) out.push(`WRONG  ${one.tag} ${one.ending}: ${one.about} is ${one.found}, expected ${one.expected}`);
+  for (const one of report.wrong.slice(0, 50))
+    out.push(`WRONG  ${one.tag} ${one.ending}: ${one.about} is ${one.found}, expected ${one.expected}`);
   out.push(`${report.wrong.length} differences; reconcile ${report.booksAreClean ? 'clean' : 'NOT CLEAN'}. Seed ${report.seed}.`, '');
   return out.join('\n');
 }

@@ -17,6 +17,8 @@ export interface TortureOptions {
   readonly rounds?: number;
   readonly atOnce?: number;
   readonly onProgress?: (now: Progress) => void;
+  /** Gets everything the server wrote to its log. */
+  readonly onLog?: (text: string) => void;
 }
 
 export interface Progress {
@@ -83,6 +85,7 @@ export async function runTorture(options: TortureOptions): Promise<TortureReport
       tell();
     }
   } finally {
+    options.onLog?.(world.product.output());
     await world.remove();
   }
   for (const fault of chosen) if (!lines.has(fault) && !notRun.has(fault)) notRun.set(fault, 'its turn did not come');
@@ -110,7 +113,10 @@ async function runRound(world: World, fault: Fault, prefix: string, atOnce: numb
     return emptyAudit();
   });
   wrong.push(...(await checkBooks(world).catch((error: unknown) => [`the books could not be checked: ${String(error)}`])));
-  const surprise = world.product.output().slice(said).match(/an error nobody expected.{0,400}/);
+  const surprise = world.product
+    .output()
+    .slice(said)
+    .match(/an error nobody expected.{0,400}/);
   if (surprise) wrong.push(`the log says: ${surprise[0]}`);
   audit.violations.push(...wrong);
   return { audit, healMs };
@@ -123,20 +129,25 @@ async function auditOf(world: World, load: Load, prefix: string, fault: Fault): 
 }
 
 const HEAL_MAX_MS = 60_000;
+const PROBE_MS = 5_000;
 
 /** Asks until a request is served: the only proof that counts. */
 async function healed(world: World, prefix: string): Promise<number> {
   const started = Date.now();
   for (let tries = 0; ; tries++) {
     const plan = planOf('embedding', world.random);
-    const answer = await call(`${world.product.url}${pathOf(plan)}`, {
+    const probe = call(`${world.product.url}${pathOf(plan)}`, {
       method: 'POST',
       token: world.customer.token,
       headers: { 'Content-Type': 'application/json' },
       body: bodyOf(plan, `probe-${prefix}-${tries}`),
-    }).end();
+    });
+    const late = setTimeout(() => probe.hangUp(), PROBE_MS);
+    const answer = await probe.end();
+    clearTimeout(late);
     if (answer.status === 200) return Date.now() - started;
-    if (Date.now() - started > HEAL_MAX_MS) throw new Error(`nothing was served for ${HEAL_MAX_MS} ms; the last answer was ${answer.status}`);
+    if (Date.now() - started > HEAL_MAX_MS)
+      throw new Error(`nothing was served for ${HEAL_MAX_MS} ms; the last answer was ${answer.status}`);
     await sleep(25);
   }
 }

@@ -1,10 +1,11 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { command, type RedisServer, startRedis } from '../../test/support/redis.js';
 import { startUpstreamProcess, type UpstreamProcess } from '../../test/support/upstream-process.js';
-import { createProduct, type Customer, type Product } from '../product.js';
+import { removeAtExit, undoAtExit } from '../leftovers.js';
+import { type Customer, createProduct, type Product } from '../product.js';
 import type { Random } from '../random.js';
 import { createPostgres, type PrivatePostgres } from './postgres.js';
 import { type FaultProxy, startFaultProxy } from './proxy.js';
@@ -45,7 +46,7 @@ export async function createWorld(random: Random): Promise<World> {
   };
   try {
     const redisDir = mkdtempSync(join(tmpdir(), 'farebox-proof-redis-'));
-    undo.push(() => rmSync(redisDir, { recursive: true, force: true, maxRetries: 3 }));
+    undo.push(removeAtExit(redisDir));
     const args = ['--appendfsync', 'everysec', '--enable-debug-command', 'yes'];
     const redis = await startRedis({ appendonly: true, dir: redisDir, args });
     undo.push(() => redis.stop());
@@ -65,7 +66,7 @@ export async function createWorld(random: Random): Promise<World> {
     });
     const journalDisk = mountSmallDisk(join(product.data, 'journal'));
     undo.push(() => product.remove());
-    if (journalDisk) undo.push(() => execFileSync('umount', ['-l', journalDisk]));
+    if (journalDisk) undo.push(undoAtExit(() => execFileSync('umount', ['-l', journalDisk], { stdio: 'ignore' })));
     undo.push(() => product.kill());
     await product.start();
     const customer = await product.customer(CREDITS);

@@ -6,11 +6,11 @@ const TERMINATE = `select pg_terminate_backend(pid) from pg_stat_activity where 
 export const postgresFaults: readonly Fault[] = [
   {
     id: 'F26',
-    name: 'Postgres stopped at once for 20 s',
+    name: 'Postgres stopped at once for 15 s',
     allowed: NOTHING_ALLOWED,
     inflict: async ({ postgres }) => {
       await postgres.stop();
-      await sleep(20_000);
+      await sleep(15_000);
       await postgres.start();
     },
   },

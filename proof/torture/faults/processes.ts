@@ -1,5 +1,6 @@
 import { ownerOf } from '../../product.js';
 import { CRASH, type Fault, NOTHING_ALLOWED, REFUSALS, sleep, within } from '../fault.js';
+import type { Load } from '../load.js';
 import type { FaultProxy, Trap } from '../proxy.js';
 import type { World } from '../world.js';
 
@@ -99,17 +100,46 @@ export const processFaults: readonly Fault[] = [
     },
   },
   {
-    id: 'F8',
-    name: 'SIGTERM with live streams, then started again',
-    // While nobody listens there is no answer; what runs when the signal comes must end whole: see the rolling restart below.
-    allowed: REFUSALS,
-    inflict: async (world, load) => {
-      const before = load.stop();
-      await sleep(world.random.whole(0, 200));
-      const code = await world.product.terminate();
-      await before;
-      if (code !== 0) throw new Error(`SIGTERM ended with exit code ${code}`);
-      await world.product.start();
+    id: 'F1-F7',
+    name: 'twelve kills in a row: gateways, office, the whole server',
+    allowed: CRASH,
+    inflict: async (world) => {
+      for (let i = 0; i < 3; i++) {
+        kill(world.random.pick(world.product.parts().gateways));
+        await sleep(world.random.whole(300, 1_200));
+        for (const pid of world.product.parts().office) kill(pid);
+        await sleep(world.random.whole(100, 900));
+        kill(world.product.parts().gateways[0]);
+        await sleep(world.random.whole(300, 1_200));
+        await world.product.kill();
+        await world.product.start();
+        await sleep(500);
+      }
     },
   },
+  {
+    id: 'F8',
+    name: 'SIGTERM with 50 live streams, then started again',
+    allowed: REFUSALS,
+    inflict: async (world, load) => {
+      const streams = load.burst(50, 'long_stream');
+      await sleep(1_000);
+      await restart(world, load, streams);
+    },
+  },
+  {
+    id: 'F8',
+    name: 'SIGTERM at any moment, then started again',
+    allowed: REFUSALS,
+    inflict: (world, load) => restart(world, load, sleep(world.random.whole(0, 400))),
+  },
 ];
+
+/** Nobody may be asked while nobody listens, so the load ends first; what runs when the signal comes must end whole. */
+async function restart(world: World, load: Load, before: Promise<void>): Promise<void> {
+  const over = load.stop();
+  const code = await world.product.terminate();
+  await Promise.all([over, before]);
+  if (code !== 0) throw new Error(`SIGTERM ended with exit code ${code}`);
+  await world.product.start();
+}
