@@ -15,6 +15,7 @@ import { createJobs, type Jobs } from './jobs.js';
 import { postGrant } from './ledger/post.js';
 import { storePriceVersion } from './ledger/priceVersions.js';
 import type { PriceBook } from './pricing/book.js';
+import { createTokenCounter } from './pricing/tokens.js';
 import type { Log } from './telemetry/log.js';
 import type { Metrics } from './telemetry/metrics.js';
 
@@ -53,6 +54,7 @@ export function createOffice(deps: OfficeDeps): Office {
     credits: settings.credits,
     ledger: createLedgerPort(db, store),
     prices: deps.prices,
+    counter: createTokenCounter(),
     log,
   });
   return {

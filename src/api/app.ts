@@ -17,6 +17,7 @@ import { logRoutes } from './logs.js';
 import { documentOf, register } from './openapi.js';
 import { orgRoutes } from './orgs.js';
 import { overviewRoutes } from './overview.js';
+import { pricingRoutes } from './pricing.js';
 import { type Problem, problemResponse, unknownPath, unreadable, wrongMethod } from './problem.js';
 import { reconciliationRoutes } from './reconciliation.js';
 import { redemptionRoutes } from './redemptions.js';
@@ -73,6 +74,7 @@ export const apiRoutes = (deps: ApiDeps): readonly Route[] => [
   ...usageDayRoutes(deps),
   ...usageBucketRoutes(deps),
   ...overviewRoutes(deps),
+  ...pricingRoutes(deps),
   ...reconciliationRoutes(deps),
   ...auditRoutes(deps),
 ];

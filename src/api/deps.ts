@@ -4,6 +4,7 @@ import { amountOut } from '../domain/credits.js';
 import type { OrgId } from '../domain/ids.js';
 import type { CreditSettings } from '../domain/settings.js';
 import type { PriceBook } from '../pricing/book.js';
+import type { TokenCounter } from '../pricing/tokens.js';
 import type { Log } from '../telemetry/log.js';
 
 /** Everything the management API is wired to. It owns no state of its own. */
@@ -16,6 +17,8 @@ export interface ApiDeps {
   readonly credits: CreditSettings;
   readonly ledger: LedgerPort;
   readonly prices: () => PriceBook;
+  /** The tokenizer that bills, in a thread of its own. */
+  readonly counter: TokenCounter;
   readonly log: Log;
 }
 

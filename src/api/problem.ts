@@ -81,6 +81,17 @@ export const wrongMethod = (method: string, allowed: readonly string[]): Problem
   headers: { allow: allowed.join(', ') },
 });
 
+/** An expected no that is about what was named, not about how it was asked. */
+export const refused = (status: 402 | 403 | 404 | 409 | 410, code: string, detail: string, more?: Problem['more']): Problem => ({
+  ...problem(status, code, 'Not possible as things stand', detail),
+  ...(more ? { more } : {}),
+});
+
+export const tooMany = (code: string, detail: string, waitMs: number): Problem => ({
+  ...problem(429, code, 'Too many attempts', detail),
+  headers: { 'retry-after': String(Math.max(1, Math.ceil(waitMs / 1000))) },
+});
+
 export const conflict = (code: string, detail: string): Problem => problem(409, code, 'Not possible as things stand', detail);
 
 export const changedMeanwhile = (current: unknown, etag: string): Problem => ({
@@ -120,6 +131,13 @@ export const databaseAway = (): Problem => ({
     'The books are not reachable',
     'The database does not answer right now. Requests on /v1 go on. Try again.',
   ),
+  headers: { 'retry-after': '2' },
+});
+
+export const notPriced = (detail: string): Problem => problem(400, 'model_not_priced', 'There is no such price', detail);
+
+export const tryAgain = (code: string, detail: string): Problem => ({
+  ...problem(503, code, 'Not right now', detail),
   headers: { 'retry-after': '2' },
 });
 

@@ -10,6 +10,7 @@ import type { CreditStore } from '../../src/credits/store.js';
 import { type Database, openDatabase } from '../../src/db/client.js';
 import { systemClock } from '../../src/domain/clock.js';
 import { buildBook } from '../../src/pricing/book.js';
+import { createTokenCounter } from '../../src/pricing/tokens.js';
 import { freshDatabase } from '../support/postgres.js';
 
 export const OPERATOR_KEY = 'ok-fb-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZab';
@@ -42,6 +43,7 @@ export function useApi(options: { reconcile?: LedgerPort['reconcile']; store?: (
     const store = await openStore(options.store);
     parts.rig = rigOf(db, store, options.reconcile);
     parts.end = async () => {
+      await parts.rig?.deps.counter.close();
       await db.close();
       await database.drop();
     };
@@ -78,6 +80,7 @@ function rigOf(db: Database, store: CreditStore, reconcile: LedgerPort['reconcil
     operatorKey: OPERATOR_KEY,
     credits: { name: 'credit', value: { amount: '0.01', currency: 'USD' } },
     prices: () => book,
+    counter: createTokenCounter(),
     log: pino({ level: 'silent' }),
     project: createProjections(db, store),
     ledger: { ...createLedgerPort(db, store), ...(reconcile ? { reconcile } : {}) },
