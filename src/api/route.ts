@@ -33,6 +33,8 @@ export interface Call<P, Q, B> {
   readonly requestId: string;
   readonly idempotencyKey: string | null;
   readonly ifMatch: string | null;
+  /** Whether the client asked for CSV before anything else. */
+  readonly wantsCsv: boolean;
 }
 
 export interface Answer {
@@ -65,7 +67,11 @@ export interface RawCall {
   readonly params: Readonly<Record<string, string>>;
   readonly query: ReadonlyMap<string, readonly string[]>;
   readonly body: unknown;
-  readonly headers: { readonly idempotencyKey: string | undefined; readonly ifMatch: string | undefined };
+  readonly headers: {
+    readonly idempotencyKey: string | undefined;
+    readonly ifMatch: string | undefined;
+    readonly accept?: string | undefined;
+  };
   readonly actor: Actor;
   readonly requestId: string;
 }
@@ -107,6 +113,7 @@ export function route<P extends z.ZodType = typeof Nothing, Q extends z.ZodType 
       requestId,
       idempotencyKey,
       ifMatch,
+      wantsCsv: /^\s*text\/csv\b/i.test(raw.headers.accept ?? ''),
     });
   };
   return { ...rest, respond };

@@ -50,7 +50,6 @@ export const localVerbs: readonly Verb[] = [
     'Read prices from a one-api or new-api table',
     'Write them under `models:` in the YAML: `ratio` means the same there.',
   ),
-  notYet('codes create', 'Make redemption codes', 'Until then "farebox grant" adds credits to an organization.'),
 ];
 
 function checkConfig(call: VerbCall): number {
@@ -121,16 +120,11 @@ export function databaseUrl(call: VerbCall): string | null {
 }
 
 function notYet(name: string, summary: string, instead: string): Verb {
-  const options = [
-    { name: 'credits', value: 'N', summary: 'how much each is worth' },
-    { name: 'count', value: 'M', summary: 'how many' },
-    { name: 'expires', value: 'DATE', summary: 'until when they work' },
-  ];
   return {
     name,
     summary: `${summary} (not there yet)`,
-    operands: name === 'prices import' ? ['F?'] : [],
-    options: name === 'codes create' ? options : [],
+    operands: ['F?'],
+    options: [],
     run: () => {
       throw new CliError(`"farebox ${name}" is not there yet in this version. ${instead}`, EXIT.usage);
     },

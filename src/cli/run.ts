@@ -1,3 +1,4 @@
+import { codeVerbs } from './codes.js';
 import { doctorVerb } from './doctor.js';
 import { printHelp } from './help.js';
 import { localVerbs } from './local.js';
@@ -17,6 +18,7 @@ export const verbsOf = (reconcile: ReconcileDirectly): readonly Verb[] => [
   reconcileVerb(reconcile),
   ...manageVerbs,
   ...tokenVerbs,
+  ...codeVerbs,
   ...localVerbs.slice(3),
   doctorVerb,
 ];

@@ -17,6 +17,39 @@ export const auditLog = pgTable('audit_log', {
   hash: text().notNull(),
 });
 
+export const codeAttempts = pgTable('code_attempts', {
+  id: whole().notNull(),
+  org_id: text().notNull(),
+  actor: text().notNull(),
+  at: moment().notNull(),
+  good: boolean().notNull(),
+});
+
+export const codeBatches = pgTable('code_batches', {
+  batch_id: text().notNull(),
+  name: text().notNull(),
+  amount: whole().notNull(),
+  codes: integer().notNull(),
+  valid_until: moment(),
+  credits_last_s: whole(),
+  for_org: text(),
+  for_new: boolean().notNull(),
+  disabled_at: moment(),
+  created_by: text().notNull(),
+  created_at: moment().notNull(),
+});
+
+export const codes = pgTable('codes', {
+  digest: text().notNull(),
+  batch_id: text().notNull(),
+  last_four: text().notNull(),
+  used_at: moment(),
+  used_org: text(),
+  used_by: text(),
+  used_key: text(),
+  grant_id: whole(),
+});
+
 export const drainCursors = pgTable('drain_cursors', {
   shard: text().notNull(),
   epoch: text().notNull(),

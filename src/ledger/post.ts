@@ -123,6 +123,67 @@ export async function postGrant(db: Database, order: GrantOrder): Promise<Posted
   return { ...wallet(row), grantId: row.grant_id, amount: row.amount };
 }
 
+/** How often one actor may try codes for one organization. */
+export interface Attempts {
+  readonly perHour: number;
+  readonly failuresInARow: number;
+  readonly pauseS: number;
+}
+
+export type Redemption =
+  | {
+      readonly kind: 'redeemed';
+      readonly grantId: number;
+      readonly amount: number;
+      readonly creditsExpireAtMs: number | null;
+      readonly avail: number;
+      readonly repeated: boolean;
+    }
+  /** When and by whom is known only to the organization that used it. */
+  | { readonly kind: 'code_already_used'; readonly usedAtMs: number | null; readonly usedBy: string | null }
+  | { readonly kind: 'code_not_found' | 'code_expired' | 'code_disabled' | 'code_not_for_you' }
+  | { readonly kind: 'too_many_attempts'; readonly waitMs: number };
+
+/**
+ * Turns a code into credits: marked as used, granted and written to the audit log by one statement, once. The same key asks
+ * for the same redemption again. Project the organization afterwards.
+ */
+export async function postRedemption(
+  db: Database,
+  order: { orgId: OrgId; digest: string; key: string; actor: string; attempts: Attempts; nowMs?: number },
+): Promise<Redemption> {
+  const { perHour, failuresInARow, pauseS } = order.attempts;
+  const row = await db.one<RedemptionRow>(
+    'select * from redeem_code($1, $2, $3, $4, $5, $6, make_interval(secs => $7), coalesce($8::timestamptz, now()))',
+    [order.orgId, order.digest, order.key, order.actor, perHour, failuresInARow, pauseS, time(order.nowMs)],
+    { idempotent: true },
+  );
+  if (!row) throw new Error('redeem_code gave no answer');
+  if (row.outcome === 'too_many_attempts') return { kind: row.outcome, waitMs: row.wait_ms ?? 0 };
+  if (row.outcome === 'code_already_used') return { kind: row.outcome, usedAtMs: row.used_at?.getTime() ?? null, usedBy: row.used_by };
+  if (row.outcome !== 'redeemed') return { kind: row.outcome };
+  return {
+    kind: 'redeemed',
+    grantId: row.grant_id ?? 0,
+    amount: row.amount ?? 0,
+    creditsExpireAtMs: row.credits_expire_at?.getTime() ?? null,
+    avail: row.avail ?? 0,
+    repeated: row.repeated ?? false,
+  };
+}
+
+interface RedemptionRow {
+  readonly outcome: Redemption['kind'];
+  readonly wait_ms: number | null;
+  readonly amount: number | null;
+  readonly credits_expire_at: Date | null;
+  readonly grant_id: number | null;
+  readonly used_at: Date | null;
+  readonly used_by: string | null;
+  readonly repeated: boolean | null;
+  readonly avail: number | null;
+}
+
 export interface AdjustmentOrder {
   readonly orgId: OrgId;
   readonly key: string;

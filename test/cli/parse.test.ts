@@ -40,7 +40,7 @@ describe('what was probably meant', () => {
     [['balance', '--org', 'a', '--org', 'b'], 'given twice'],
     [['balance', '--org', 'a', '--json=yes'], 'takes no value'],
     [['--vresion'], 'lists what there is'],
-    [['codes', 'create', '--count', '3'], 'not there yet'],
+    [['codes', 'create', '--count', '3'], 'Missing: --credits N'],
     [['prices', 'import'], 'not there yet'],
   ])('%j', async (args, says) => {
     const { code, out, err } = await run(args);

@@ -63,6 +63,19 @@ describe('a customer, from the command line', () => {
     expect((await farebox(['token', 'list', '--org', org])).out).toContain('revoked');
   });
 
+  test('redemption codes are printed one a line, and work', async () => {
+    const org = String((await json('org', 'create', 'Codes'))['id']);
+    const made = await farebox(['codes', 'create', '--credits', '3', '--count', '2', '--expires', '2999-12-31T23:59:59Z']);
+    expect([made.code, made.err]).toEqual([0, '']);
+    const codes = made.out.trimEnd().split('\n');
+    expect(codes).toHaveLength(2);
+    for (const code of codes) expect((await api.call('POST', `/api/v1/orgs/${org}/redemptions`, { code })).status).toBe(200);
+    expect((await farebox(['balance', '--org', org])).out).toMatch(/^available +6 /m);
+    const id = String(((await json('codes', 'list'))['data'] as { id: string }[])[0]?.id);
+    expect((await farebox(['codes', 'disable', id])).out).toContain('2 of 2 codes were used');
+    expect((await farebox(['codes', 'create', '--credits', '3', '--count', 'many'])).code).toBe(2);
+  });
+
   test('what the server refuses is said field by field, without a stack', async () => {
     const org = await api.org();
     const wrong = await farebox(['grant', '--org', org, '--credits', '-5', '--reason', 'x']);
