@@ -10,22 +10,48 @@ import { type Parsed, parseRequest } from './request.js';
  */
 const INLINE_BYTES_MAX = 256 * 1024;
 const WAITING_MAX = 64;
+/** From the call to the answer, waiting included. */
+const DEADLINE_MS = 10_000;
+
+/** `busy`: too many large bodies are waiting, or this one took too long. */
+export type Read = Parsed | { readonly kind: 'busy' };
 
 let pool: Tinypool | undefined;
 
-export function parseBody(kind: EndpointKind, bytes: Buffer, depthMax: number): Parsed | Promise<Parsed> {
+export function parseBody(kind: EndpointKind, bytes: Buffer, depthMax: number): Parsed | Promise<Read> {
   return bytes.length <= INLINE_BYTES_MAX ? parseRequest(kind, bytes, depthMax) : parseInThread(kind, bytes, depthMax);
 }
 
-async function parseInThread(kind: EndpointKind, bytes: Buffer, depthMax: number): Promise<Parsed> {
-  pool ??= new Tinypool({ ...workerFile(), name: 'run', minThreads: 0, maxThreads: 1, maxQueue: WAITING_MAX, idleTimeout: 60_000 });
-  return (await pool.run({ kind, bytes, depthMax })) as Parsed;
+async function parseInThread(kind: EndpointKind, bytes: Buffer, depthMax: number): Promise<Read> {
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), DEADLINE_MS);
+  try {
+    return (await started().run({ kind, bytes, depthMax }, { signal: late.signal })) as Parsed;
+  } catch {
+    return { kind: 'busy' };
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
-/** The thread runs the same code from the sources and from a build. */
-function workerFile(): { filename: string; execArgv?: string[] } {
-  const here = import.meta.url;
-  if (here.endsWith('.js')) return { filename: fileURLToPath(new URL('./parseWorker.js', here)) };
-  const loader = pathToFileURL(createRequire(here).resolve('tsx')).href;
-  return { filename: fileURLToPath(new URL('./parseWorker.ts', here)), execArgv: ['--import', loader] };
+function started(): Tinypool {
+  if (pool) return pool;
+  pool = new Tinypool({ ...workerFile(), name: 'run', minThreads: 0, maxThreads: 1, maxQueue: WAITING_MAX, idleTimeout: 60_000 });
+  const mine = pool;
+  // A thread that dies would leave its jobs waiting, and without a listener take the process with it.
+  mine.on('error', () => {
+    if (pool === mine) pool = undefined;
+    mine.destroy().catch(() => undefined);
+  });
+  return mine;
+}
+
+/** From a checkout the worker is TypeScript, and its loader has to be registered in its own thread. */
+function workerFile(): { readonly filename: string; readonly execArgv?: string[] } {
+  const isSource = import.meta.url.endsWith('.ts');
+  const filename = fileURLToPath(new URL(`./parseWorker.${isSource ? 'ts' : 'js'}`, import.meta.url));
+  if (!isSource) return { filename };
+  const loader = pathToFileURL(createRequire(import.meta.url).resolve('tsx/esm/api')).href.replace(/\.cjs$/, '.mjs');
+  const start = `import { register } from ${JSON.stringify(loader)}; register();`;
+  return { filename, execArgv: ['--import', `data:text/javascript,${encodeURIComponent(start)}`] };
 }

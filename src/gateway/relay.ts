@@ -51,6 +51,8 @@ async function prepare(
 
   const startedMs = Date.now();
   const parsed = await parseBody(endpoint.kind, read.bytes, parts.settings.bodyDepthMax);
+  if (parsed.kind === 'busy')
+    return refuse(unavailable('Too many large requests are being read right now. Try again in a moment.', 'overloaded'));
   if (parsed.kind === 'bad') return refuse(badRequest(parsed.message, parsed.code, parsed.param));
 
   const { asked } = parsed;
