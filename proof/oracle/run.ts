@@ -4,6 +4,7 @@ import { type Seen, startUpstream, type Upstream } from '../../test/support/upst
 import { type Customer, createProduct, type Product } from '../product.js';
 import { randomFrom } from '../random.js';
 import { type Case, MULTIPLIER, makeCase, oracleConfig } from './cases.js';
+import { parse, record } from './count.js';
 import { judge, type UpstreamLog, type Verdict } from './judge.js';
 
 export interface OracleOptions {
@@ -126,7 +127,9 @@ function logOf(one: Case, seen: Seen, attempt: number): UpstreamLog {
   const type = answer?.headers?.find(([name]) => name.toLowerCase() === 'content-type')?.[1];
   const isEvents = type === undefined ? one.stream : type.startsWith('text/event-stream');
   const { delivered, ending } = seen;
-  const end = ending === 'complete' ? 'clean' : ending === 'aborted' && one.ending.leavesAt !== undefined ? 'left' : 'broken';
+  // Cut exactly behind the last byte its Content-Length announced, an answer is whole all the same.
+  const isWhole = ending === 'complete' || (!isEvents && record(parse(delivered.toString('utf8'))) !== undefined);
+  const end = isWhole ? 'clean' : ending === 'aborted' && one.ending.leavesAt !== undefined ? 'left' : 'broken';
   return { status: answer?.status ?? 200, isEvents, delivered: decoded(delivered, answer?.wire?.encoding), end };
 }
 

@@ -8,8 +8,11 @@ export async function quiet(world: World): Promise<string[]> {
   const deadline = Date.now() + QUIET_MS;
   for (;;) {
     const { inFlight, pending } = await balanceOf(world).catch(() => ({ inFlight: Number.NaN, pending: Number.NaN }));
-    if (inFlight === 0 && pending === 0) return [];
-    if (Date.now() > deadline) return [`not quiet after ${QUIET_MS} ms: ${inFlight} µcr in flight, ${pending} µcr pending`];
+    // Amounts of 0 do not show in a sum, so the hashes themselves have to be gone.
+    const left = inFlight === 0 && pending === 0 ? await leftInStore(world) : ['amounts'];
+    if (left.length === 0) return [];
+    if (Date.now() > deadline)
+      return [`not quiet after ${QUIET_MS} ms: ${inFlight} µcr in flight, ${pending} µcr pending, ${left.join(' and ')} left`];
     await new Promise((go) => setTimeout(go, 50));
   }
 }
@@ -18,6 +21,13 @@ async function balanceOf(world: World): Promise<Record<'available' | 'inFlight' 
   const { body } = await world.product.api('GET', `/api/v1/orgs/${world.customer.orgId}/balance`);
   const micro = (name: string) => Number((body[name] as { micro?: number } | undefined)?.micro ?? Number.NaN);
   return { available: micro('available'), inFlight: micro('in_flight'), pending: micro('pending'), settled: micro('settled') };
+}
+
+async function leftInStore(world: World): Promise<string[]> {
+  const { orgId } = world.customer;
+  const keys = ['holds', 'pend'];
+  const replies = await Promise.all(keys.map((name) => world.command('EXISTS', `{${orgId.slice(4, 6)}}:${name}:${orgId}`)));
+  return keys.filter((_, i) => replies[i]?.trim() !== ':0');
 }
 
 const COUNTS: readonly (readonly [what: string, sql: string])[] = [
@@ -50,11 +60,7 @@ export async function checkBooks(world: World): Promise<string[]> {
   const expected = CREDITS * MICRO - spent;
   if (balance.settled !== expected) wrong.push(`the balance is ${balance.settled}, granted less charged is ${expected}`);
   if (balance.available !== balance.settled) wrong.push(`available ${balance.available} is not settled ${balance.settled}`);
-  const shard = orgId.slice(4, 6);
-  for (const name of ['holds', 'pend']) {
-    const reply = await world.command('EXISTS', `{${shard}}:${name}:${orgId}`);
-    if (reply.trim() !== ':0') wrong.push(`the hot store still has ${name} of ${orgId}`);
-  }
+  for (const name of await leftInStore(world)) wrong.push(`the hot store still has ${name} of ${orgId}`);
   const report = await world.product.api('GET', '/api/v1/admin/reconciliation');
   if (report.status !== 200 || report.body['clean'] !== true) {
     wrong.push(`reconcile (${report.status}): ${JSON.stringify(report.body['findings'] ?? report.body).slice(0, 600)}`);

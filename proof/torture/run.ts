@@ -108,7 +108,7 @@ async function runRound(world: World, fault: Fault, prefix: string, atOnce: numb
   }
   await load.stop();
   wrong.push(...(await quiet(world)));
-  const audit = await auditOf(world, load, prefix, fault).catch((error: unknown) => {
+  const audit = await settledAudit(world, load, prefix, fault).catch((error: unknown) => {
     wrong.push(`the round could not be audited: ${String(error)}`);
     return emptyAudit();
   });
@@ -126,6 +126,19 @@ async function runRound(world: World, fault: Fault, prefix: string, atOnce: numb
 async function auditOf(world: World, load: Load, prefix: string, fault: Fault): Promise<Audit> {
   await Promise.race([world.upstream.quiet(), sleep(3_000)]);
   return auditEntries(world, load.entries, prefix, fault.allowed);
+}
+
+const RESOLVED_MS = 30_000;
+
+/** After a crash the last settlements come from a journal; half a minute is what is promised for them. */
+async function settledAudit(world: World, load: Load, prefix: string, fault: Fault): Promise<Audit> {
+  const deadline = Date.now() + (fault.allowed.crash ? RESOLVED_MS : 0);
+  for (;;) {
+    const audit = await auditOf(world, load, prefix, fault);
+    if ((audit.drift === 0 && audit.lost === 0) || Date.now() > deadline) return audit;
+    await sleep(1_000);
+    await quiet(world);
+  }
 }
 
 const HEAL_MAX_MS = 60_000;

@@ -57,7 +57,7 @@ export const postgresFaults: readonly Fault[] = [
       await postgres.query('select pg_reload_conf()');
       await postgres.query(TERMINATE);
       await sleep(4_000);
-      await postgres.query('set default_transaction_read_only = off; alter system reset default_transaction_read_only');
+      await postgres.query('alter system reset default_transaction_read_only');
       await postgres.query('select pg_reload_conf()');
       await postgres.query(TERMINATE);
     },
