@@ -12,8 +12,6 @@ import {
   fakeCost,
   post,
   type Row,
-  requestIdOf,
-  rowOf,
   scriptOf,
   walletOf,
 } from './books.js';

@@ -22,7 +22,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }));
 const wordOf = (pattern: RegExp): string => pattern.exec(said)?.[1] ?? '';
 const orgId = () => wordOf(/(org_\w{16})/);
 const token = () => wordOf(/(sk-fb-\w+-\w+)/);
-const curlIn = (text: string): string => /^curl [^]*?[^\\]$/m.exec(text)?.[0] ?? '';
+const curlIn = (text: string): string => /^curl (?:.*\\\n)*.*$/m.exec(text)?.[0] ?? '';
 
 test('a first start has printed everything needed by the time it is ready', () => {
   expect(said).toContain(farebox.url);

@@ -159,7 +159,7 @@ test('G42: a reader who stops is felt by the upstream, and gets every byte when 
   const steps = Array.from({ length: 300 }, () => up.huge(100_000));
   will(up.says('first', ...steps, up.gate('all sent'), up.usage(10, 300)));
   let allSent = false;
-  upstream.reached('all sent').then(() => {
+  const sending = upstream.reached('all sent').then(() => {
     allSent = true;
   });
   const slow = post(me, '/v1/chat/completions', JSON.stringify(chat()));
@@ -170,6 +170,7 @@ test('G42: a reader who stops is felt by the upstream, and gets every byte when 
   expect(allSent).toBe(false);
   upstream.open('all sent');
   slow.resume();
+  await sending;
   const result = await slow.end();
   expect(result.done).toBe(true);
   expect(result.text.length).toBe(5 + 30_000_000);
