@@ -71,21 +71,40 @@ function priceFor(parts: GatewayParts, exchange: Exchange, book: PriceBook): Off
   }
   const serving = parts.upstreams().pick(asked.model);
   if (serving.length === 0) return refused(modelNotFound(asked.model));
-  const candidates: PricedCandidate[] = [];
+  const candidates = pricedFor(exchange, book, serving);
+  if (candidates.length === 0) return refused(modelNotPriced(asked.model));
   let amount = 0;
   let tokens = 0;
-  for (const candidate of serving) {
-    const priced = priceOf(caller, book, asked.model, candidate.servedModel);
-    if (!priced) continue;
-    const bound = estimate({ ...priced, mode: parts.settings.admission, facts: asked, partBounds: book.partBounds });
+  for (const { entry, times } of candidates) {
+    const bound = estimate({ entry, times, mode: parts.settings.admission, facts: asked, partBounds: book.partBounds });
     if (bound.kind === 'refused') return refused(badRequest(bound.message, bound.code, bound.param));
     amount = Math.max(amount, bound.amount);
     tokens = Math.max(tokens, bound.inputTokens + bound.outputTokens);
-    candidates.push({ ...candidate, ...priced });
   }
-  if (candidates.length === 0) return refused(modelNotPriced(asked.model));
   const note = orphanNote(exchange, { amount, priceVersion: book.version, candidate: candidates[0] });
   return { kind: 'offer', candidates, amount: amount as MicroCredits, tokens, note };
+}
+
+type Serving = ReturnType<ReturnType<GatewayParts['upstreams']>['pick']>;
+
+const known = new WeakMap<Serving, Map<string, { readonly book: PriceBook; readonly candidates: readonly PricedCandidate[] }>>();
+
+/** Whoever has no prices of its own pays what its group pays, so that is worked out once per model, group and book. */
+function pricedFor({ asked, caller }: Exchange, book: PriceBook, serving: Serving): readonly PricedCandidate[] {
+  const { group, prices } = caller.org;
+  const ofGroup = known.get(serving) ?? new Map();
+  if (prices === null) {
+    const before = ofGroup.get(group);
+    if (before?.book === book) return before.candidates;
+  }
+  const candidates: PricedCandidate[] = [];
+  for (const candidate of serving) {
+    const priced = priceOf(caller, book, asked.model, candidate.servedModel);
+    if (priced)
+      candidates.push({ upstream: candidate.upstream, servedModel: candidate.servedModel, entry: priced.entry, times: priced.times });
+  }
+  if (prices === null) known.set(serving, ofGroup.set(group, { book, candidates }));
+  return candidates;
 }
 
 /** The price of the name the client asked for; of the name the upstream knows, when nobody said anything about that one. */

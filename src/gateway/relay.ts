@@ -4,7 +4,7 @@ import { admit } from './admit.js';
 import { readBody } from './body.js';
 import type { Endpoint } from './endpoints.js';
 import { badRequest, type GatewayError, internalError, sendError, unavailable } from './errors.js';
-import type { AdmittedExchange, GatewayParts } from './exchange.js';
+import type { AdmittedExchange, Exchange, GatewayParts } from './exchange.js';
 import { parseBody } from './parse.js';
 import { Transfer } from './transfer.js';
 
@@ -56,9 +56,21 @@ async function prepare(
   if (parsed.kind === 'bad') return refuse(badRequest(parsed.message, parsed.code, parsed.param));
 
   const { asked } = parsed;
-  const exchange = { id, req, res, endpoint, startedMs, caller: identified.caller, asked, bytes: read.bytes, gone: res.destroyed };
+  const exchange: Exchange = {
+    id,
+    req,
+    res,
+    endpoint,
+    startedMs,
+    caller: identified.caller,
+    asked,
+    bytes: read.bytes,
+    gone: res.destroyed,
+  };
   const admitted = await admit(parts, exchange);
-  return admitted.kind === 'refused' ? refuse(admitted.error) : { ...exchange, gone: res.destroyed, admission: admitted.admission };
+  if (admitted.kind === 'refused') return refuse(admitted.error);
+  exchange.gone = res.destroyed;
+  return Object.assign(exchange, { admission: admitted.admission });
 }
 
 function transfer(parts: GatewayParts, exchange: AdmittedExchange): void {

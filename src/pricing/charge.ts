@@ -1,6 +1,6 @@
 import type { Breakdown, ChargeLine, Usage } from '../domain/charge.js';
 import { MICRO_MAX, type MicroCredits, microCredits, ZERO } from '../domain/credits.js';
-import { type PriceEntry, type RateTable, tableFor } from './entry.js';
+import { BUILT_IN, type PriceEntry, type RateTable, type TableRate, tableFor } from './entry.js';
 import { type Fraction, fraction, NOTHING, parseFraction } from './fraction.js';
 
 /**
@@ -16,12 +16,17 @@ export function charge(what: { readonly entry: PriceEntry; readonly usage: Usage
   const table = tableFor(entry, whole(usage.input));
   const lines: ChargeLine[] = [];
   let sum = 0;
-  for (const [meter, quantity] of quantitiesOf(usage, entry)) {
-    const rate = quantity > 0 ? table.rates.get(meter) : undefined;
-    if (!rate) continue;
+  const add = (meter: string, quantity: number, rate: TableRate): void => {
     lines.push({ meter, quantity, rate: rate.value.text });
     sum = rate.safeNumerator < 0 ? Number.NaN : sum + quantity * rate.safeNumerator;
+  };
+  measure(usage, entry);
+  for (let i = 0; i < BUILT_IN.length; i++) {
+    const quantity = measured[i] as number;
+    const rate = quantity > 0 ? table.builtIn[i] : undefined;
+    if (rate) add(BUILT_IN[i] as string, quantity, rate);
   }
+  if (usage.meters) addCustom(usage.meters, table, add);
   const cost = safely(sum, table, times) ?? exactly(lines, table, times);
   return { cost, breakdown: { lines, times: times.text } };
 }
@@ -43,7 +48,7 @@ export function recompute(breakdown: Breakdown): MicroCredits {
  * The sum in floating point, only where it provably is the exact one: every term is a whole number ≥ 0, so if the float
  * result is at most 2^53 − 1 no step has rounded. Undefined otherwise.
  */
-function safely(sum: number, table: RateTable, times: Fraction): MicroCredits | undefined {
+export function safely(sum: number, table: RateTable, times: Fraction): MicroCredits | undefined {
   const top = sum * Number(times.n);
   const bottom = table.safeDenominator * Number(times.d);
   if (!(top <= Number.MAX_SAFE_INTEGER) || !(bottom > 0 && bottom <= Number.MAX_SAFE_INTEGER)) return undefined;
@@ -64,45 +69,47 @@ function roundUp(n: bigint, d: bigint): MicroCredits {
   return microCredits(up > BigInt(MICRO_MAX) ? MICRO_MAX : Number(up));
 }
 
+/** Quantities of the built-in meters of the charge being made; written and read within one call, so one is enough. */
+const measured = new Float64Array(BUILT_IN.length);
+
 /**
  * Totals taken apart so that nothing is counted twice. A report whose parts exceed their whole is cut to the whole,
  * the dearest kind first, so that a lie cannot make a request cheaper and no part is ever negative.
  */
-function quantitiesOf(usage: Usage, entry: PriceEntry): [string, number][] {
-  const input = parts(usage.input, usage.audio_input, usage.cache_write_1h, usage.cache_write_5m, usage.cached_input);
-  const output = parts(usage.output, usage.audio_output, usage.reasoning);
-  const list: [string, number][] = [
-    ['request', 1],
-    ['input', input[0] ?? 0],
-    ['audio_input', input[1] ?? 0],
-    ['cache_write_1h', input[2] ?? 0],
-    ['cache_write_5m', input[3] ?? 0],
-    ['cached_input', input[4] ?? 0],
-    ['output', output[0] ?? 0],
-    ['audio_output', output[1] ?? 0],
-    ['reasoning', output[2] ?? 0],
-    ['image', whole(usage.images)],
-    ['second', stepped(usage.seconds, entry.stepSeconds)],
-    ['character', whole(usage.characters)],
-  ];
-  if (usage.meters)
-    for (const [meter, quantity] of Object.entries(usage.meters)) if (!BUILT_IN.has(meter)) list.push([meter, whole(quantity)]);
-  return list;
+function measure(usage: Usage, entry: PriceEntry): void {
+  measured[0] = 1;
+  let left = whole(usage.input);
+  left = take(2, usage.audio_input, left);
+  left = take(3, usage.cache_write_1h, left);
+  left = take(4, usage.cache_write_5m, left);
+  left = take(5, usage.cached_input, left);
+  measured[1] = left;
+  left = whole(usage.output);
+  left = take(7, usage.audio_output, left);
+  left = take(8, usage.reasoning, left);
+  measured[6] = left;
+  measured[9] = whole(usage.images);
+  measured[10] = stepped(usage.seconds, entry.stepSeconds);
+  measured[11] = whole(usage.characters);
 }
 
-const BUILT_IN: ReadonlySet<string> = new Set(
-  'request input audio_input cache_write_1h cache_write_5m cached_input output audio_output reasoning image second character'.split(' '),
-);
+/** Notes as much of a part as there is left of its whole, and answers what is left then. */
+function take(at: number, wanted: number, left: number): number {
+  const some = Math.min(whole(wanted), left);
+  measured[at] = some;
+  return left - some;
+}
 
-/** The rest of a total, then each part cut to what is left. */
-function parts(total: number, ...wanted: readonly number[]): number[] {
-  let left = whole(total);
-  const taken = wanted.map((part) => {
-    const some = Math.min(whole(part), left);
-    left -= some;
-    return some;
-  });
-  return [left, ...taken];
+function addCustom(
+  meters: Readonly<Record<string, number>>,
+  table: RateTable,
+  add: (meter: string, quantity: number, rate: TableRate) => void,
+): void {
+  for (const [meter, reported] of Object.entries(meters)) {
+    const quantity = BUILT_IN.includes(meter) ? 0 : whole(reported);
+    const rate = quantity > 0 ? table.rates.get(meter) : undefined;
+    if (rate) add(meter, quantity, rate);
+  }
 }
 
 /** Time rounds up to whole steps: 61.2 seconds with a step of 60 are 120. */

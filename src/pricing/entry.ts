@@ -16,9 +16,27 @@ export interface PriceEntry {
   readonly bounds: { readonly image: number | null; readonly audio: number | null; readonly file: number | null };
 }
 
+/** Every meter that has a place of its own in `Usage`, in the order in which a breakdown lists them. */
+export const BUILT_IN: readonly string[] = [
+  'request',
+  'input',
+  'audio_input',
+  'cache_write_1h',
+  'cache_write_5m',
+  'cached_input',
+  'output',
+  'audio_output',
+  'reasoning',
+  'image',
+  'second',
+  'character',
+];
+
 /** Rates as whole numbers over one denominator, so that a charge is one sum of products and one division. */
 export interface RateTable {
   readonly rates: ReadonlyMap<string, TableRate>;
+  /** The same by the order of `BUILT_IN`. */
+  readonly builtIn: readonly (TableRate | undefined)[];
   readonly denominator: bigint;
   /** The same as a number when it is exact, else 0. */
   readonly safeDenominator: number;
@@ -165,7 +183,8 @@ function freeze(rates: ReadonlyMap<string, Fraction>): RateTable {
     const numerator = value.n * (denominator / value.d);
     table.set(meter, Object.freeze({ value, numerator, safeNumerator: numerator <= SAFE ? Number(numerator) : -1 }));
   }
-  return Object.freeze({ rates: table, denominator, safeDenominator: denominator <= SAFE ? Number(denominator) : 0 });
+  const builtIn = Object.freeze(BUILT_IN.map((meter) => table.get(meter)));
+  return Object.freeze({ rates: table, builtIn, denominator, safeDenominator: denominator <= SAFE ? Number(denominator) : 0 });
 }
 
 /** The dearest of these meters' rates, for bounds. */

@@ -1,5 +1,6 @@
 import { MICRO_MAX, type MicroCredits, microCredits, ZERO } from '../domain/credits.js';
 import type { PartBounds } from '../domain/prices.js';
+import { safely } from './charge.js';
 import { dearest, type PriceEntry, type RateTable, tableFor } from './entry.js';
 import { type Fraction, fraction, larger, multiply, NOTHING } from './fraction.js';
 
@@ -48,6 +49,9 @@ export function estimate(request: EstimateRequest): Estimate {
   const outputTokens = outputBound(entry, facts, mode) * facts.choices;
   if (!Number.isSafeInteger(inputTokens) || !Number.isSafeInteger(outputTokens)) return TOO_LARGE;
   if (entry.free) return { kind: 'ok', amount: ZERO, inputTokens, outputTokens };
+  const quick =
+    mode === 'normal' && facts.audios === 0 ? quickly(tableFor(entry, inputTokens), { inputTokens, outputTokens, times }) : undefined;
+  if (quick !== undefined) return { kind: 'ok', amount: quick, inputTokens, outputTokens };
   const cost = reachable(entry, inputTokens, mode)
     .map((table) => costOf(table, { inputTokens, outputTokens, mode, audio: facts.audios > 0 }))
     .reduce(larger, NOTHING);
@@ -77,6 +81,17 @@ function outputBound(entry: PriceEntry, facts: EstimateFacts, mode: 'normal' | '
 function reachable(entry: PriceEntry, inputTokens: number, mode: 'normal' | 'strict'): RateTable[] {
   if (mode === 'normal') return [tableFor(entry, inputTokens)];
   return [entry.table, ...entry.tiers.filter(({ from }) => inputTokens >= from).map(({ table }) => table)];
+}
+
+/** The usual case without big integers, where that provably gives the same; undefined otherwise. */
+function quickly(
+  table: RateTable,
+  bound: { readonly inputTokens: number; readonly outputTokens: number; readonly times: Fraction },
+): MicroCredits | undefined {
+  const rate = (meter: string): number => table.rates.get(meter)?.safeNumerator ?? 0;
+  const [input, output, request, second] = [rate('input'), rate('output'), rate('request'), rate('second')];
+  if (input < 0 || output < 0 || request < 0 || second < 0) return undefined;
+  return safely(input * bound.inputTokens + output * bound.outputTokens + request + second * HOLD_SECONDS, table, bound.times);
 }
 
 interface Bound {

@@ -40,24 +40,23 @@ export function readUsage(reported: unknown, limits: UsageLimits): ReportedUsage
   const output = numberOf(reported, ['completion_tokens', 'output_tokens']);
   const inDetail = detailOf(reported, ['prompt_tokens_details', 'input_tokens_details']);
   const outDetail = detailOf(reported, ['completion_tokens_details', 'output_tokens_details']);
-  const parts = [
-    input,
-    output ?? 0,
-    numberOf(inDetail, ['cached_tokens']) ?? numberOf(reported, ['prompt_cache_hit_tokens']) ?? 0,
-    numberOf(inDetail, ['cache_write_tokens', 'cache_creation_tokens']) ?? 0,
-    numberOf(inDetail, ['cache_write_1h_tokens']) ?? 0,
-    numberOf(outDetail, ['reasoning_tokens']) ?? 0,
-    numberOf(inDetail, ['audio_tokens']) ?? 0,
-    numberOf(outDetail, ['audio_tokens']) ?? 0,
-  ];
-  if (input === undefined || (limits.needsOutput && output === undefined)) return { kind: 'absurd' };
-  const [inp = 0, out = 0, cached = 0, write5m = 0, write1h = 0, reasoning = 0, audioIn = 0, audioOut = 0] = parts.map((n) => n ?? 0);
-  if (![inp, out, cached, write5m, write1h, reasoning, audioIn, audioOut].every(plausible)) return { kind: 'absurd' };
-  if (inp > limits.inputMax || out > limits.outputMax) return { kind: 'absurd' };
-  const total = numberOf(reported, ['total_tokens']);
-  if (total !== undefined && !plausible(total)) return { kind: 'absurd' };
-  return fit({ inp, out, cached, write5m, write1h, reasoning, audioIn, audioOut });
+  if (input === undefined || (limits.needsOutput && output === undefined)) return ABSURD;
+  const parts: Parts = {
+    inp: input,
+    out: output ?? 0,
+    cached: numberOf(inDetail, ['cached_tokens']) ?? numberOf(reported, ['prompt_cache_hit_tokens']) ?? 0,
+    write5m: numberOf(inDetail, ['cache_write_tokens', 'cache_creation_tokens']) ?? 0,
+    write1h: numberOf(inDetail, ['cache_write_1h_tokens']) ?? 0,
+    reasoning: numberOf(outDetail, ['reasoning_tokens']) ?? 0,
+    audioIn: numberOf(inDetail, ['audio_tokens']) ?? 0,
+    audioOut: numberOf(outDetail, ['audio_tokens']) ?? 0,
+  };
+  const total = numberOf(reported, ['total_tokens']) ?? 0;
+  if (!arePlausible(parts) || !plausible(total) || parts.inp > limits.inputMax || parts.out > limits.outputMax) return ABSURD;
+  return fit(parts);
 }
+
+const ABSURD: ReportedUsage = { kind: 'absurd' };
 
 interface Parts {
   readonly inp: number;
@@ -96,6 +95,16 @@ function fit(parts: Parts): ReportedUsage {
   };
   return { kind: 'usage', usage, flags };
 }
+
+const arePlausible = (parts: Parts): boolean =>
+  plausible(parts.inp) &&
+  plausible(parts.out) &&
+  plausible(parts.cached) &&
+  plausible(parts.write5m) &&
+  plausible(parts.write1h) &&
+  plausible(parts.reasoning) &&
+  plausible(parts.audioIn) &&
+  plausible(parts.audioOut);
 
 const plausible = (value: number): boolean => Number.isSafeInteger(value) && value >= 0 && value <= TOKENS_MAX;
 
