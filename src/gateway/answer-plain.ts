@@ -40,7 +40,7 @@ export class PlainAnswer implements Answer {
     }
     const cost = this.settle(this.context.exchange.gone ? 'cancelled' : 'complete', body, { whole: true });
     this.deliver(body, cost);
-    this.context.over(this.context.exchange.gone ? 'cancelled' : 'complete');
+    this.context.transfer.end(this.context.exchange.gone ? 'cancelled' : 'complete');
   }
 
   fail(failure: Failure): void {
@@ -53,7 +53,7 @@ export class PlainAnswer implements Answer {
   cut(error: GatewayError): void {
     if (this.over) return;
     this.refuse(error, true);
-    this.context.stopUpstream(error.code);
+    this.context.transfer.stopUpstream(error.code);
   }
 
   eventsDelivered(): number {
@@ -111,7 +111,7 @@ export class PlainAnswer implements Answer {
     this.settle(exchange.gone ? 'cancelled' : cutShort ? 'partial' : 'failed', this.whole(), { flag: error.code, owed: cutShort });
     if (this.streaming) exchange.res.destroy();
     else sendError(exchange.res, error, exchange.id);
-    this.context.over(cutShort ? 'partial' : 'failed');
+    this.context.transfer.end(cutShort ? 'partial' : 'failed');
   }
 
   private settle(status: RequestStatus, body: Buffer, how: { whole?: boolean; owed?: boolean; flag?: string }): number | null {

@@ -57,7 +57,7 @@ export class StreamAnswer implements Answer {
   cut(error: GatewayError): void {
     if (this.over) return;
     this.close(error);
-    this.context.stopUpstream(error.code);
+    this.context.transfer.stopUpstream(error.code);
   }
 
   eventsDelivered(): number {
@@ -81,7 +81,7 @@ export class StreamAnswer implements Answer {
     this.settle(status, [error.code]);
     if (!this.begun) sendError(res, error, id);
     else if (!gone) res.end(`${this.meter.endsOpen() ? '\n\n' : ''}${errorFrame(error, id)}`);
-    this.context.over(status);
+    this.context.transfer.end(status);
   }
 
   private finish(status: RequestStatus, last: Buffer | null): void {
@@ -92,7 +92,7 @@ export class StreamAnswer implements Answer {
       if (last) res.end(last);
       else res.end();
     }
-    this.context.over(status);
+    this.context.transfer.end(status);
   }
 
   private write(bytes: Buffer | null): boolean {

@@ -25,9 +25,11 @@ export interface AnswerContext {
   readonly ttftMs: number;
   /** The upstream was asked for a usage chunk that the client did not ask for. */
   readonly hideUsage: boolean;
-  stopUpstream(reason: string): void;
-  /** The exchange is over for the client; called exactly once. */
-  over(ending: string): void;
+  readonly transfer: {
+    stopUpstream(reason: string): void;
+    /** The exchange is over for the client; called exactly once. */
+    end(ending: string): void;
+  };
 }
 
 const PASSED_ON = ['content-type', 'openai-model', 'openai-processing-ms', 'openai-version', 'content-language'] as const;

@@ -8,15 +8,14 @@ import type { HeldLine } from './journal.js';
 
 /** Keeps a running request's hold alive, raises its floor, and asks for more when it outgrows what was set aside. */
 export interface Lease {
-  /** The upstream said 200: from here on the input is owed. */
-  answered(): void;
   tick(nowMs: number, progress: LeaseProgress): void;
   /** Puts the hold back into a store that lost it. */
-  restore(): void;
+  restore(answered: boolean): void;
   end(): void;
 }
 
 export interface LeaseProgress {
+  /** The upstream said 200: from here on the input is owed. */
   readonly answered: boolean;
   /** Streamed events so far: about one output token each. */
   readonly events: number;
@@ -63,10 +62,6 @@ class RunningLease implements Lease {
     this.inputTokens = Math.floor(asked.textBytes / BYTES_PER_TOKEN);
   }
 
-  answered(): void {
-    this.isAnswered = true;
-  }
-
   end(): void {
     this.over = true;
   }
@@ -74,6 +69,7 @@ class RunningLease implements Lease {
   tick(nowMs: number, progress: LeaseProgress): void {
     const { candidate } = progress;
     if (this.over || !candidate) return;
+    this.isAnswered = progress.answered;
     if (nowMs - this.extendedMs >= this.parts.settings.heartbeatMs) {
       this.extendedMs = nowMs;
       this.extend(progress, candidate).catch((error) => this.complain(error, 'a lease was not renewed'));
@@ -86,7 +82,8 @@ class RunningLease implements Lease {
     }
   }
 
-  restore(): void {
+  restore(answered: boolean): void {
+    this.isAnswered = answered;
     this.rehold().catch((error) => this.complain(error, 'a hold was not put back'));
   }
 

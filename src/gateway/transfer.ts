@@ -1,9 +1,9 @@
-import type { IncomingHttpHeaders } from 'node:http';
 import { shardOf } from '../domain/ids.js';
-import { type Call, type Failure, forward, type Sink } from '../upstreams/forward.js';
+import { type Call, type Failure, forward } from '../upstreams/forward.js';
 import type { Answer } from './answer.js';
 import { PlainAnswer } from './answer-plain.js';
 import { StreamAnswer } from './answer-stream.js';
+import { Attempt, type AttemptOwner } from './attempt.js';
 import { type GatewayError, internalError, sendError, unavailable, upstreamError } from './errors.js';
 import type { AdmittedExchange, GatewayParts, PricedCandidate } from './exchange.js';
 import { createLease, type Lease } from './lease.js';
@@ -11,18 +11,18 @@ import type { Running } from './open.js';
 import { failureError, isRetryable, isTransient, type Rejection, rejectionError } from './rejection.js';
 import { upstreamBody } from './request.js';
 
-const REJECTION_BYTES_MAX = 64 * 1024;
 const RETRY_PAUSE_MS = 100;
 
 /**
  * Carries one admitted exchange to an upstream and its answer back: attempt after attempt until the first byte, never
  * after it. Owns the hold: whatever happens, `settlements.finish` is called exactly once.
  */
-export class Transfer implements Running {
+export class Transfer implements Running, AttemptOwner {
   attempts = 0;
   private readonly parts: GatewayParts;
   private readonly exchange: AdmittedExchange;
-  private readonly lease: Lease;
+  /** Made when the request has lived for a second: most never need one. */
+  private lease: Lease | null = null;
   private readonly plan: PricedCandidate[];
   private readonly finished: (ending: string) => void;
   private call: Call | null = null;
@@ -38,8 +38,7 @@ export class Transfer implements Running {
     this.parts = parts;
     this.exchange = exchange;
     this.finished = finished;
-    this.plan = exchange.admission.candidates.flatMap((candidate) => Array(candidate.upstream.settings.retries + 1).fill(candidate));
-    this.lease = createLease(parts, exchange);
+    this.plan = planFor(exchange.admission.candidates);
   }
 
   start(): void {
@@ -81,97 +80,52 @@ export class Transfer implements Running {
     this.call = forward(
       candidate.upstream,
       { path: exchange.endpoint.path, method: 'POST', body, headers: clientHeaders(exchange) },
-      this.sink(candidate, hideUsage),
+      new Attempt(this, candidate, hideUsage),
     );
   }
 
-  /** The answer of one attempt: good from its first body byte on, or a reason to try the next. */
-  private sink(candidate: PricedCandidate, hideUsage: boolean): Sink {
-    let status = 0;
-    let headers: IncomingHttpHeaders = {};
-    let answer: Answer | null = null;
-    const rejected: Buffer[] = [];
-    let rejectedBytes = 0;
-    const begin = (): Answer => {
-      this.lease.answered();
-      this.answered = true;
-      answer = this.open(candidate, { status, headers, hideUsage });
-      return answer;
-    };
-    return this.guarded({
-      onHead: (code, received) => {
-        status = code;
-        headers = received;
-        if (code < 300) this.lease.answered();
-      },
-      onData: (chunk) => {
-        if (status < 300) return this.flow((answer ?? begin()).data(chunk));
-        rejectedBytes += chunk.length;
-        if (rejectedBytes <= REJECTION_BYTES_MAX) rejected.push(chunk);
-        return true;
-      },
-      onEnd: () => {
-        this.done(candidate, status < 300 ? 'answered' : `status_${Math.floor(status / 100)}xx`);
-        if (status < 300) (answer ?? begin()).end();
-        else this.rejected(candidate, { status, headers, body: Buffer.concat(rejected) });
-      },
-      onFailure: (failure) => {
-        this.done(candidate, failure.kind);
-        if (answer) answer.fail(failure);
-        else if (status >= 300) this.rejected(candidate, { status, headers, body: Buffer.concat(rejected) });
-        else this.failed(candidate, failure);
-      },
-    });
+  accepted(): void {
+    this.answered = true;
   }
 
-  /** A mistake of ours in one answer must not leave its client waiting and its hold standing. */
-  private guarded(sink: Sink): Sink {
-    const attempt = <T>(work: () => T, otherwise: T): T => {
-      try {
-        return work();
-      } catch (error) {
-        this.parts.log.error({ err: error, request_id: this.exchange.id }, 'an answer could not be handled');
-        this.breakOff();
-        return otherwise;
-      }
+  open(attempt: Attempt): Answer {
+    const events = String(attempt.headers['content-type'] ?? '').startsWith('text/event-stream');
+    const context = {
+      parts: this.parts,
+      exchange: this.exchange,
+      candidate: attempt.candidate,
+      httpStatus: attempt.status,
+      headers: attempt.headers,
+      attempts: this.attempts,
+      ttftMs: this.firstByte(),
+      hideUsage: attempt.hideUsage,
+      transfer: this,
     };
-    return {
-      onHead: (status, headers) => attempt(() => sink.onHead(status, headers), undefined),
-      onData: (chunk) => attempt(() => sink.onData(chunk), true),
-      onEnd: () => attempt(() => sink.onEnd(), undefined),
-      onFailure: (failure) => attempt(() => sink.onFailure(failure), undefined),
-    };
+    this.answer = events ? new StreamAnswer(context) : new PlainAnswer(context);
+    return this.answer;
   }
 
-  private breakOff(): void {
+  stopUpstream(reason: string): void {
+    this.call?.abort(reason);
+  }
+
+  broke(error: unknown): void {
+    this.parts.log.error({ err: error, request_id: this.exchange.id }, 'an answer could not be handled');
     if (this.over) return;
     try {
       if (this.answer) this.answer.cut(internalError());
       else this.giveUp('failed', internalError(), false);
-    } catch (error) {
-      this.parts.log.error({ err: error, request_id: this.exchange.id }, 'and it could not be ended in order; its hold will be swept');
+    } catch (again) {
+      this.parts.log.error({ err: again, request_id: this.exchange.id }, 'and it could not be ended in order; its hold will be swept');
       this.exchange.res.destroy();
       this.end('failed');
     }
     this.call?.abort('internal_error');
   }
 
-  private open(candidate: PricedCandidate, got: { status: number; headers: IncomingHttpHeaders; hideUsage: boolean }): Answer {
-    const events = String(got.headers['content-type'] ?? '').startsWith('text/event-stream');
-    const context = {
-      parts: this.parts,
-      exchange: this.exchange,
-      candidate,
-      httpStatus: got.status,
-      headers: got.headers,
-      attempts: this.attempts,
-      ttftMs: this.firstByte(),
-      hideUsage: got.hideUsage,
-      stopUpstream: (reason: string) => this.call?.abort(reason),
-      over: (ending: string) => this.end(ending),
-    };
-    this.answer = events ? new StreamAnswer(context) : new PlainAnswer(context);
-    return this.answer;
+  private leased(): Lease {
+    this.lease ??= createLease(this.parts, this.exchange);
+    return this.lease;
   }
 
   private firstByte(): number {
@@ -180,7 +134,7 @@ export class Transfer implements Running {
     return ms;
   }
 
-  private rejected(candidate: PricedCandidate, rejection: Rejection): void {
+  rejected(candidate: PricedCandidate, rejection: Rejection): void {
     const error = rejectionError(rejection, candidate.upstream.settings);
     this.parts.log.info(
       { request_id: this.exchange.id, upstream: candidate.upstream.settings.name, status: rejection.status },
@@ -194,7 +148,7 @@ export class Transfer implements Running {
     this.retry(candidate, error);
   }
 
-  private failed(candidate: PricedCandidate, failure: Failure): void {
+  failed(candidate: PricedCandidate, failure: Failure): void {
     const { log } = this.parts;
     log.info(
       { request_id: this.exchange.id, upstream: candidate.upstream.settings.name, kind: failure.kind, detail: failure.detail },
@@ -240,18 +194,18 @@ export class Transfer implements Running {
     this.end(status);
   }
 
-  private end(ending: string): void {
+  end(ending: string): void {
     if (this.over) return;
     this.over = true;
-    this.lease.end();
+    this.lease?.end();
     this.finished(ending);
   }
 
-  private done(candidate: PricedCandidate, outcome: string): void {
+  done(candidate: PricedCandidate, outcome: string): void {
     this.parts.tally.upstream(candidate.upstream.settings.name, outcome);
   }
 
-  private flow(more: boolean): boolean {
+  flow(more: boolean): boolean {
     if (!more && this.pausedSinceMs === 0) {
       this.pausedSinceMs = Date.now();
       this.exchange.res.once('drain', () => this.resume());
@@ -275,7 +229,7 @@ export class Transfer implements Running {
   }
 
   restore(shard: string): void {
-    if (!this.over && shardOf(this.exchange.caller.orgId) === shard) this.lease.restore();
+    if (!this.over && shardOf(this.exchange.caller.orgId) === shard) this.leased().restore(this.answered);
   }
 
   isAbandoned(): boolean {
@@ -301,7 +255,7 @@ export class Transfer implements Running {
     } else if (this.goneSinceMs > 0 && nowMs - this.goneSinceMs > settings.backgroundFinishMs) {
       this.call?.abort('background_time_over');
     } else {
-      this.lease.tick(nowMs, {
+      this.leased().tick(nowMs, {
         answered: this.answered,
         events: this.answer?.eventsDelivered() ?? 0,
         candidate: this.current,
@@ -309,6 +263,13 @@ export class Transfer implements Running {
       });
     }
   }
+}
+
+/** Each candidate as often as it may be tried, in order. */
+function planFor(candidates: readonly PricedCandidate[]): PricedCandidate[] {
+  const plan: PricedCandidate[] = [];
+  for (const candidate of candidates) for (let i = 0; i <= candidate.upstream.settings.retries; i++) plan.push(candidate);
+  return plan;
 }
 
 /** Allow-listed headers of the client; everything else, its credentials first of all, stays here. */
