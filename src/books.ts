@@ -4,6 +4,7 @@ import type { CreditStore } from './credits/store.js';
 import type { Database } from './db/client.js';
 import type { OrgId } from './domain/ids.js';
 import { readBalance } from './ledger/balance.js';
+import { chargeMeters } from './ledger/meter.js';
 import { postGrant } from './ledger/post.js';
 import { projectOrg, projectToken } from './ledger/project.js';
 import { readOrg } from './ledger/snapshot.js';
@@ -13,6 +14,7 @@ export function createLedgerPort(db: Database, store: CreditStore): LedgerPort {
   return {
     grant: (command) => grant(db, store, command),
     wallet: (orgId) => wallet(db, store, orgId),
+    meter: (batch) => chargeMeters(db, store, batch),
     reconcile: async () => (await import('./ledger/reconcile.js')).reconcile({ db, store }),
   };
 }

@@ -14,6 +14,7 @@ import { grantRoutes } from './grants.js';
 import { guard } from './guard.js';
 import { limitRoutes } from './limits.js';
 import { logRoutes } from './logs.js';
+import { meterEventRoutes } from './meterEvents.js';
 import { documentOf, register } from './openapi.js';
 import { orgRoutes } from './orgs.js';
 import { overviewRoutes } from './overview.js';
@@ -67,6 +68,7 @@ export const apiRoutes = (deps: ApiDeps): readonly Route[] => [
   ...limitRoutes(deps),
   ...codeRoutes(deps),
   ...redemptionRoutes(deps),
+  ...meterEventRoutes(deps),
   ...tokenRoutes(deps),
   ...tokenActionRoutes(deps),
   ...logRoutes(deps),

@@ -3,6 +3,7 @@ import type { AmountOut, MicroCredits } from '../domain/credits.js';
 import { amountOut } from '../domain/credits.js';
 import type { OrgId } from '../domain/ids.js';
 import type { CreditSettings } from '../domain/settings.js';
+import type { MeterCharge, Metered } from '../ledger/meter.js';
 import type { PriceBook } from '../pricing/book.js';
 import type { TokenCounter } from '../pricing/tokens.js';
 import type { Log } from '../telemetry/log.js';
@@ -27,6 +28,8 @@ export interface LedgerPort {
   grant(command: GrantCommand): Promise<Granted | { readonly kind: 'unknown_org' }>;
   wallet(orgId: OrgId): Promise<Wallet | undefined>;
   reconcile(): Promise<Reconciliation>;
+  /** Charges events that happened outside `/v1`, all or none. */
+  meter(batch: { readonly orgId: OrgId; readonly events: readonly MeterCharge[]; readonly nowMs: number }): Promise<Metered>;
 }
 
 export const GRANT_KINDS = ['manual', 'goodwill', 'trial'] as const;

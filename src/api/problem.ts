@@ -141,6 +141,16 @@ export const tryAgain = (code: string, detail: string): Problem => ({
   headers: { 'retry-after': '2' },
 });
 
+export const creditsAway = (): Problem => ({
+  ...problem(
+    503,
+    'credit_store_unavailable',
+    'The balances are not reachable',
+    'The credit store does not answer right now. Nothing was charged. Try again.',
+  ),
+  headers: { 'retry-after': '2' },
+});
+
 /** The change is written, but not in force: saying 200 would promise what the gateway does not do yet. */
 export const notInForce = (what: string): Problem => ({
   ...problem(

@@ -147,6 +147,13 @@ export const limitVersions = pgTable('limit_versions', {
   approach_ratio: numeric().notNull(),
 });
 
+export const meterEvents = pgTable('meter_events', {
+  org_id: text().notNull(),
+  event_id: text().notNull(),
+  request_id: text().notNull(),
+  at: moment().notNull(),
+});
+
 export const organizations = pgTable('organizations', {
   org_id: text().notNull(),
   name: text().notNull(),

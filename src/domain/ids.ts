@@ -70,5 +70,13 @@ export function newRequestId(nowMs: number = Date.now()): RequestId {
   return `req_${time}7${counter.toString(16).padStart(3, '0')}${random}` as RequestId;
 }
 
+/** An id for something that happened at another time than now; its place among those of the same millisecond is random. */
+export function requestIdAt(ms: number): RequestId {
+  const random = randomBytes(10);
+  random[2] = ((random[2] ?? 0) & 0x3f) | 0x80;
+  const hex = random.toString('hex');
+  return `req_${Math.floor(ms).toString(16).padStart(12, '0')}7${hex.slice(0, 3)}${hex.slice(4)}` as RequestId;
+}
+
 /** The moment a request id was made, in milliseconds; this decides its partition and its day. */
 export const requestTimeMs = (id: RequestId): number => Number.parseInt(id.slice(4, 16), 16);

@@ -184,6 +184,59 @@ interface RedemptionRow {
   readonly avail: number | null;
 }
 
+export type MeterShort = {
+  readonly kind: 'short';
+  readonly scope: 'balance' | 'quota' | 'limit' | 'non_critical';
+  readonly window: 'total' | 'daily' | 'weekly' | 'monthly' | null;
+  readonly required: number;
+  readonly available: number;
+  readonly resetsAtMs: number | null;
+};
+
+export interface MeterPosted {
+  readonly kind: 'booked';
+  /** The request id under which each event stands; another one than was sent means: it was booked before. */
+  readonly requestIds: ReadonlyMap<string, string>;
+  readonly balance: Balance;
+  readonly tokens: readonly TokenUse[];
+}
+
+/**
+ * Books a batch of meter events, entirely or not at all: `events` is the text of a JSON array of {event_id, critical,
+ * charge}, `held` what the hot store has set aside. Tell the hot store afterwards.
+ */
+export async function postMeterEvents(
+  db: Database,
+  batch: { orgId: OrgId; events: string; held: number; tokenHeld: Readonly<Record<string, number>>; nowMs: number },
+): Promise<MeterPosted | MeterShort> {
+  const row = await db.one<MeterRow>(
+    'select * from post_meter_events($1, $2, $3, $4::text::jsonb, $5::timestamptz)',
+    [batch.orgId, batch.events, batch.held, JSON.stringify(batch.tokenHeld), new Date(batch.nowMs)],
+    { timeoutMs: POST_MS, idempotent: true },
+  );
+  if (!row) throw new Error('post_meter_events gave no answer');
+  if (row.scope !== null) {
+    const { scope, quota_window: window, required, available } = row;
+    return { kind: 'short', scope, window, required, available: available ?? 0, resetsAtMs: row.resets_at?.getTime() ?? null };
+  }
+  const { balance, tokens } = posted({ ...row, org_id: batch.orgId, rejected: null });
+  return { kind: 'booked', requestIds: new Map(Object.entries(row.ids ?? {})), balance, tokens };
+}
+
+interface MeterRow {
+  readonly scope: MeterShort['scope'] | null;
+  readonly quota_window: MeterShort['window'];
+  readonly required: number;
+  readonly available: number | null;
+  readonly resets_at: Date | null;
+  readonly ids: Readonly<Record<string, string>> | null;
+  readonly avail: number;
+  readonly balance_version: number;
+  readonly month_spent: number;
+  readonly month_ends_at: Date;
+  readonly tokens: readonly TokenUseRow[] | null;
+}
+
 export interface AdjustmentOrder {
   readonly orgId: OrgId;
   readonly key: string;
