@@ -1,9 +1,9 @@
 import type { CreditStore } from './credits/store.js';
 import type { Database } from './db/client.js';
 import type { Settings } from './domain/settings.js';
+import { createCycles } from './ledger/cycles.js';
 import { createDrain } from './ledger/drain.js';
 import { createHeal } from './ledger/heal.js';
-import { expireGrants } from './ledger/post.js';
 import { repairProjections } from './ledger/project.js';
 import { createScrub, type Scrub } from './ledger/scrub.js';
 import { createSweep } from './ledger/sweep.js';
@@ -27,8 +27,8 @@ export interface JobParts {
 }
 
 const REPAIR_EVERY_MS = 5_000;
-const EXPIRE_EVERY_MS = 60_000;
-const PARTITIONS_EVERY_MS = 6 * 3_600_000;
+/** A month or a grant that is over is noticed within this time; the gateway keeps to the clock by itself. */
+const CYCLES_EVERY_MS = 15_000;
 const LAST_DRAIN_MS = 20_000;
 /** A page of a hundred organizations and tokens each time: nobody else can write into a store inside the process. */
 const SCRUB_EVERY_MS = 250;
@@ -71,14 +71,14 @@ export function createJobs(parts: JobParts): Jobs {
     onError: (error) => log.warn({ err: error }, 'the sweep waits'),
   });
   const scrub = createScrub({ db, store });
+  const cycles = createCycles({ db, store, owner });
   const now = stopping.signal;
   return {
     start: () => {
       running.push(heal.run(now), drain.run(now), sweep.run(now));
       running.push(every(REPAIR_EVERY_MS, now, 'repairing projections', log, () => repairProjections(db, store)));
-      running.push(every(EXPIRE_EVERY_MS, now, 'expiring grants', log, () => expire(parts)));
+      running.push(every(CYCLES_EVERY_MS, now, 'running cycles', log, () => cycles.step()));
       if (parts.settings.redisUrl) running.push(every(SCRUB_EVERY_MS, now, 'scrubbing the hot store', log, () => scrubPage(parts, scrub)));
-      running.push(every(PARTITIONS_EVERY_MS, now, 'making partitions', log, () => partitions(parts)));
     },
     stop: async () => {
       stopping.abort();
@@ -100,15 +100,6 @@ async function lastDrain(drain: ReturnType<typeof createDrain>): Promise<void> {
 async function scrubPage({ log }: JobParts, scrub: Scrub): Promise<void> {
   const { repaired } = await scrub.step();
   if (repaired.length > 0) log.warn({ repaired }, 'the hot store had lost these and was told again');
-}
-
-async function expire({ db, store }: JobParts): Promise<void> {
-  await expireGrants(db);
-  await repairProjections(db, store);
-}
-
-async function partitions({ db }: JobParts): Promise<void> {
-  await db.query('select ensure_usage_partitions()', [], { idempotent: true });
 }
 
 async function every(ms: number, stop: AbortSignal, what: string, log: Log, work: () => Promise<unknown>): Promise<void> {
