@@ -1,4 +1,4 @@
-import type { CreditStore } from './credits/store.js';
+import type { CreditStore, StreamEntry } from './credits/store.js';
 import type { Database } from './db/client.js';
 import type { Settings } from './domain/settings.js';
 import { createCycles } from './ledger/cycles.js';
@@ -24,6 +24,8 @@ export interface JobParts {
   readonly log: Log;
   readonly owner: string;
   readonly settings: Settings;
+  /** Told what the drain has booked, once it is in the books. */
+  readonly onBooked?: (batch: readonly StreamEntry[]) => void;
 }
 
 const REPAIR_EVERY_MS = 5_000;
@@ -45,7 +47,10 @@ export function createJobs(parts: JobParts): Jobs {
       metrics.drainLag.set(seconds);
       metrics.drainWaiting.set(waiting);
     },
-    onPosted: ({ charges }) => metrics.drained.inc(charges),
+    onPosted: ({ charges, batch }) => {
+      metrics.drained.inc(charges);
+      parts.onBooked?.(batch);
+    },
     onPoison: (row) => {
       metrics.poison.inc();
       log.error({ ...row }, 'a charge could not be booked and was set aside in poison_rows');
@@ -77,8 +82,8 @@ export function createJobs(parts: JobParts): Jobs {
     start: () => {
       running.push(heal.run(now), drain.run(now), sweep.run(now));
       running.push(every(REPAIR_EVERY_MS, now, 'repairing projections', log, () => repairProjections(db, store)));
-      running.push(every(CYCLES_EVERY_MS, now, 'running cycles', log, () => cycles.step()));
       if (parts.settings.redisUrl) running.push(every(SCRUB_EVERY_MS, now, 'scrubbing the hot store', log, () => scrubPage(parts, scrub)));
+      running.push(every(CYCLES_EVERY_MS, now, 'running cycles', log, () => cycles.step()));
     },
     stop: async () => {
       stopping.abort();

@@ -3,12 +3,13 @@ import type { AccountsContext } from './accounts/context.js';
 import { createOrg } from './accounts/createOrg.js';
 import { createToken } from './accounts/createToken.js';
 import { apiListener, createApi } from './api/app.js';
+import { createLiveHub } from './api/live.js';
 import type { FirstCustomer } from './banner.js';
 import { createLedgerPort, createProjections } from './books.js';
 import type { CreditStore } from './credits/store.js';
 import type { Database } from './db/client.js';
 import { systemClock } from './domain/clock.js';
-import { formatCredits, MICRO_PER_CREDIT } from './domain/credits.js';
+import { amountOut, formatCredits, MICRO_PER_CREDIT } from './domain/credits.js';
 import type { OrgId } from './domain/ids.js';
 import type { Settings } from './domain/settings.js';
 import { createJobs, type Jobs } from './jobs.js';
@@ -18,6 +19,7 @@ import type { PriceBook } from './pricing/book.js';
 import { createTokenCounter } from './pricing/tokens.js';
 import type { Log } from './telemetry/log.js';
 import type { Metrics } from './telemetry/metrics.js';
+import { readLiveState } from './usage/liveState.js';
 
 /** Everything that reaches Postgres: the management API and the jobs. */
 export interface Office {
@@ -45,6 +47,13 @@ export interface OfficeDeps {
 export function createOffice(deps: OfficeDeps): Office {
   const { db, store, settings, log } = deps;
   const project = createProjections(db, store);
+  const ledger = createLedgerPort(db, store);
+  const live = createLiveHub({
+    wallet: ledger.wallet,
+    state: (orgId) => readLiveState(db, orgId, systemClock.nowMs()),
+    amount: (micro) => amountOut(micro, settings.credits.value),
+    nowMs: systemClock.nowMs,
+  });
   const api = createApi({
     db,
     project,
@@ -52,14 +61,15 @@ export function createOffice(deps: OfficeDeps): Office {
     pepper: deps.secret,
     operatorKey: deps.operatorKey,
     credits: settings.credits,
-    ledger: createLedgerPort(db, store),
+    ledger,
+    live,
     prices: deps.prices,
     counter: createTokenCounter(),
     log,
   });
   return {
     listener: apiListener(api),
-    jobs: createJobs(deps),
+    jobs: createJobs({ ...deps, onBooked: live.booked }),
     welcome: () => welcome(deps, project),
     pricesInForce: (book) => storePriceVersion(db, book),
   };

@@ -7,6 +7,7 @@ import type { MeterCharge, Metered } from '../ledger/meter.js';
 import type { PriceBook } from '../pricing/book.js';
 import type { TokenCounter } from '../pricing/tokens.js';
 import type { Log } from '../telemetry/log.js';
+import type { LiveHub } from './live.js';
 
 /** Everything the management API is wired to. It owns no state of its own. */
 export interface ApiDeps {
@@ -20,6 +21,7 @@ export interface ApiDeps {
   readonly prices: () => PriceBook;
   /** The tokenizer that bills, in a thread of its own. */
   readonly counter: TokenCounter;
+  readonly live: LiveHub;
   readonly log: Log;
 }
 

@@ -33,6 +33,8 @@ export interface Call<P, Q, B> {
   readonly requestId: string;
   readonly idempotencyKey: string | null;
   readonly ifMatch: string | null;
+  /** Where a stream of events was interrupted. */
+  readonly lastEventId: string | null;
   /** Whether the client asked for CSV before anything else. */
   readonly wantsCsv: boolean;
 }
@@ -71,6 +73,7 @@ export interface RawCall {
     readonly idempotencyKey: string | undefined;
     readonly ifMatch: string | undefined;
     readonly accept?: string | undefined;
+    readonly lastEventId?: string | undefined;
   };
   readonly actor: Actor;
   readonly requestId: string;
@@ -113,6 +116,7 @@ export function route<P extends z.ZodType = typeof Nothing, Q extends z.ZodType 
       requestId,
       idempotencyKey,
       ifMatch,
+      lastEventId: raw.headers.lastEventId ?? null,
       wantsCsv: /^\s*text\/csv\b/i.test(raw.headers.accept ?? ''),
     });
   };

@@ -17,7 +17,7 @@ function cellOf(value: Cell): string {
 }
 
 /** Text as it is produced, one piece at a time, only as fast as it is read; ended early when the reader goes away. */
-export function textStream(pieces: AsyncGenerator<string>): ReadableStream<Uint8Array> {
+export function textStream(pieces: AsyncGenerator<string>, onCancel: () => void = () => undefined): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   return new ReadableStream<Uint8Array>(
     {
@@ -27,6 +27,7 @@ export function textStream(pieces: AsyncGenerator<string>): ReadableStream<Uint8
         else controller.enqueue(encoder.encode(next.value));
       },
       cancel: async () => {
+        onCancel();
         await pieces.return(undefined);
       },
     },

@@ -23,7 +23,13 @@ export interface DrainOptions {
   readonly leaseMs?: number;
   readonly idleMs?: number;
   readonly onLag?: (lag: { readonly seconds: number; readonly waiting: number }) => void;
-  readonly onPosted?: (done: { readonly charges: number; readonly orgs: readonly OrgId[]; readonly ms: number }) => void;
+  /** `batch` is what was sent; entries that were booked before are in it again after a restart. */
+  readonly onPosted?: (done: {
+    readonly charges: number;
+    readonly orgs: readonly OrgId[];
+    readonly ms: number;
+    readonly batch: readonly StreamEntry[];
+  }) => void;
   /** A row was set aside in poison_rows: somebody must look at it. */
   readonly onPoison?: (row: { readonly requestId: string; readonly orgId: string; readonly error: string }) => void;
   readonly onError?: (error: unknown) => void;
@@ -88,7 +94,7 @@ export function createDrain(options: DrainOptions): Drain {
         lag(0);
         return { kind: 'idle' };
       }
-      options.onPosted?.({ charges: batch.length, orgs: posted.orgs.map((org) => org.orgId), ms: clock.nowMs() - started });
+      options.onPosted?.({ charges: batch.length, orgs: posted.orgs.map((org) => org.orgId), ms: clock.nowMs() - started, batch });
       lag(told.shards.size === 0 && batch.length < settings.batchMax ? 0 : batch.length);
       return told.complete ? { kind: 'drained', charges: batch.length } : { kind: 'away' };
     } catch (error) {

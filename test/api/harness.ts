@@ -2,6 +2,7 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, expect, inject } from 'vitest';
 import { apiRoutes, createApi } from '../../src/api/app.js';
 import type { ApiDeps, LedgerPort } from '../../src/api/deps.js';
+import { createLiveHub } from '../../src/api/live.js';
 import type { Route } from '../../src/api/route.js';
 import { ProblemSchema } from '../../src/api/schemas.js';
 import { createLedgerPort, createProjections } from '../../src/books.js';
@@ -9,8 +10,10 @@ import { createEmbeddedStore } from '../../src/credits/embedded/store.js';
 import type { CreditStore } from '../../src/credits/store.js';
 import { type Database, openDatabase } from '../../src/db/client.js';
 import { systemClock } from '../../src/domain/clock.js';
+import { amountOut } from '../../src/domain/credits.js';
 import { buildBook } from '../../src/pricing/book.js';
 import { createTokenCounter } from '../../src/pricing/tokens.js';
+import { readLiveState } from '../../src/usage/liveState.js';
 import { freshDatabase } from '../support/postgres.js';
 
 export const OPERATOR_KEY = 'ok-fb-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZab';
@@ -73,6 +76,14 @@ function rigOf(db: Database, store: CreditStore, reconcile: LedgerPort['reconcil
     demo: true,
     partBounds: { image: null, audio: null, file: null },
   });
+  const ledger = createLedgerPort(db, store);
+  const live = createLiveHub({
+    wallet: ledger.wallet,
+    state: (orgId) => readLiveState(db, orgId, Date.now()),
+    amount: (micro) => amountOut(micro, null),
+    nowMs: systemClock.nowMs,
+    pollMs: 100,
+  });
   const deps: ApiDeps = {
     db,
     clock: systemClock,
@@ -83,7 +94,8 @@ function rigOf(db: Database, store: CreditStore, reconcile: LedgerPort['reconcil
     counter: createTokenCounter(),
     log: pino({ level: 'silent' }),
     project: createProjections(db, store),
-    ledger: { ...createLedgerPort(db, store), ...(reconcile ? { reconcile } : {}) },
+    live,
+    ledger: { ...ledger, ...(reconcile ? { reconcile } : {}) },
   };
   const app = createApi(deps);
   const routes = apiRoutes(deps);

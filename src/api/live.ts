@@ -1,0 +1,238 @@
+import type { OrgId } from '../domain/ids.js';
+import type { LiveState } from '../usage/liveState.js';
+import type { Wallet } from './deps.js';
+
+/** One thing that happened. `seq` only ever grows, across restarts too, as long as the clock does not go back. */
+export interface LiveEvent {
+  readonly seq: number;
+  readonly type: string;
+  readonly data: unknown;
+}
+
+/** What the drain has booked: the event as the gateway wrote it. */
+export interface Booked {
+  readonly orgId: OrgId;
+  readonly event: string;
+}
+
+export interface LiveParts {
+  wallet(orgId: OrgId): Promise<Wallet | undefined>;
+  state(orgId: OrgId): Promise<LiveState | undefined>;
+  /** How amounts are shown. */
+  amount(micro: number): unknown;
+  nowMs(): number;
+  readonly pollMs?: number;
+}
+
+/** Events of organizations that somebody watches. Nothing is read, kept or computed for the others. */
+export interface LiveHub {
+  /** Told by the drain of this process. Where another process drains, balances still arrive, from looking every few seconds. */
+  booked(batch: readonly Booked[]): void;
+  /** Null when too many are watching already. */
+  watch(orgId: OrgId): Watch | null;
+}
+
+export interface Watch {
+  /** Events after `seq`; `missed` when some of them are no longer kept. */
+  after(seq: number): { readonly events: readonly LiveEvent[]; readonly missed: boolean };
+  /** The latest of each kind that is a state. */
+  states(): readonly LiveEvent[];
+  /** The number of the newest event, 0 before the first. */
+  latest(): number;
+  /** Resolves when there is something new, or after this long. */
+  changed(ms: number): Promise<void>;
+  /** Resolves when the first look was taken. */
+  readonly ready: Promise<void>;
+  end(): void;
+  readonly isOver: boolean;
+}
+
+const KEPT = 512;
+const WATCHERS_MAX = 2_000;
+const WATCHERS_PER_ORG_MAX = 100;
+const REQUESTS_PER_SECOND = 20;
+/** Watched no longer, a channel still remembers this long, so that a reconnect misses nothing. */
+const LINGER_MS = 60_000;
+const COALESCE_MS = 250;
+
+interface Channel {
+  readonly events: LiveEvent[];
+  readonly states: Map<string, LiveEvent & { readonly text: string }>;
+  readonly wake: Set<() => void>;
+  forgotten: number;
+  watchers: number;
+  version: number;
+  second: number;
+  inSecond: number;
+  skipped: number;
+  isDirty: boolean;
+  touch: () => void;
+  readonly ready: Promise<void>;
+}
+
+export function createLiveHub(parts: LiveParts): LiveHub {
+  const channels = new Map<OrgId, Channel>();
+  const pollMs = parts.pollMs ?? 2_000;
+  let watchers = 0;
+  let lastSeq = 0;
+
+  const emit = (channel: Channel, type: string, data: object): LiveEvent => {
+    lastSeq = Math.max(lastSeq + 1, parts.nowMs() * 1_000);
+    const event = { seq: lastSeq, type, data };
+    channel.events.push(event);
+    if (channel.events.length > KEPT) channel.forgotten = channel.events.shift()?.seq ?? 0;
+    for (const wake of [...channel.wake]) wake();
+    return event;
+  };
+  /** Said again only when something in it is different. */
+  const emitState = (channel: Channel, key: string, type: string, data: object, also: object = {}): void => {
+    const text = JSON.stringify(data);
+    if (channel.states.get(key)?.text !== text) channel.states.set(key, { ...emit(channel, type, { ...data, ...also }), text });
+  };
+
+  const look = async (orgId: OrgId, channel: Channel): Promise<void> => {
+    const [wallet, state] = await Promise.all([parts.wallet(orgId), parts.state(orgId)]);
+    if (!wallet || !state) return;
+    const as_of = new Date(parts.nowMs()).toISOString();
+    if (wallet.version >= channel.version) {
+      channel.version = wallet.version;
+      emitState(channel, 'balance', 'balance', balanceOf(parts, wallet), { as_of });
+      emitState(channel, 'limit', 'limit.state', limitOf(parts, wallet, state), { as_of });
+    }
+    for (const [token_id, is] of Object.entries(state.tokens)) emitState(channel, token_id, 'token.state', { token_id, state: is });
+    if (channel.skipped > 0) emit(channel, 'requests.skipped', { count: channel.skipped });
+    channel.skipped = 0;
+  };
+
+  const run = async (orgId: OrgId, channel: Channel, isReady: () => void): Promise<void> => {
+    let idleSince = parts.nowMs();
+    while (channel.watchers > 0 || parts.nowMs() - idleSince < LINGER_MS) {
+      if (channel.watchers > 0) {
+        idleSince = parts.nowMs();
+        channel.isDirty = false;
+        // A look that failed is taken again; what was seen last still stands.
+        await look(orgId, channel).catch(() => undefined);
+        isReady();
+      }
+      await pause(COALESCE_MS);
+      if (!channel.isDirty) await pause(pollMs, channel);
+    }
+    channels.delete(orgId);
+  };
+
+  const open = (orgId: OrgId): Channel => {
+    let isReady = (): void => undefined;
+    const ready = new Promise<void>((done) => {
+      isReady = done;
+    });
+    const fresh = { forgotten: 0, watchers: 0, version: 0, second: 0, inSecond: 0, skipped: 0, isDirty: false };
+    const channel: Channel = { ...fresh, events: [], states: new Map(), wake: new Set(), touch: () => undefined, ready };
+    // Events before this process watched are unknown: whoever asks for older ones has missed some.
+    channel.forgotten = Math.max(lastSeq, parts.nowMs() * 1_000 - 1);
+    channels.set(orgId, channel);
+    channel.watchers = 1;
+    void run(orgId, channel, isReady);
+    channel.watchers = 0;
+    return channel;
+  };
+
+  return {
+    booked: (batch) => {
+      for (const { orgId, event } of batch) {
+        const channel = channels.get(orgId);
+        if (!channel) continue;
+        channel.isDirty = true;
+        channel.touch();
+        if (isSampled(channel, parts.nowMs())) emit(channel, 'request.settled', settledOf(parts, event));
+        else channel.skipped += 1;
+      }
+    },
+    watch: (orgId) => {
+      const channel = channels.get(orgId) ?? (watchers < WATCHERS_MAX ? open(orgId) : undefined);
+      if (!channel || watchers >= WATCHERS_MAX || channel.watchers >= WATCHERS_PER_ORG_MAX) return null;
+      watchers += 1;
+      channel.watchers += 1;
+      channel.touch();
+      return watchOf(channel, () => {
+        watchers -= 1;
+        channel.watchers -= 1;
+      });
+    },
+  };
+}
+
+function watchOf(channel: Channel, leave: () => void): Watch {
+  let isOver = false;
+  const wakes = new Set<() => void>();
+  return {
+    ready: channel.ready,
+    get isOver() {
+      return isOver;
+    },
+    after: (seq) => ({ events: channel.events.filter((event) => event.seq > seq), missed: seq < channel.forgotten }),
+    latest: () => channel.events.at(-1)?.seq ?? channel.forgotten,
+    states: () => [...channel.states.values()].sort((a, b) => a.seq - b.seq),
+    changed: (ms) =>
+      new Promise((done) => {
+        if (isOver) return done();
+        const timer = setTimeout(wake, ms);
+        channel.wake.add(wake);
+        wakes.add(wake);
+        function wake(): void {
+          clearTimeout(timer);
+          channel.wake.delete(wake);
+          wakes.delete(wake);
+          done();
+        }
+      }),
+    end: () => {
+      if (isOver) return;
+      isOver = true;
+      for (const wake of [...wakes]) wake();
+      leave();
+    },
+  };
+}
+
+/** At most so many requests a second, one by one; the others as a count. */
+function isSampled(channel: Channel, nowMs: number): boolean {
+  const second = Math.floor(nowMs / 1_000);
+  if (second !== channel.second) Object.assign(channel, { second, inSecond: 0 });
+  channel.inSecond += 1;
+  return channel.inSecond <= REQUESTS_PER_SECOND;
+}
+
+function balanceOf({ amount }: LiveParts, wallet: Wallet): object {
+  const { held, pending } = wallet.hot ?? { held: 0, pending: 0 };
+  const available = amount(wallet.booked - pending - held);
+  return { available, in_flight: amount(held), pending: amount(pending), live: wallet.hot !== null, seq: wallet.version };
+}
+
+function limitOf({ amount }: LiveParts, wallet: Wallet, { alert_threshold: alert }: LiveState): object {
+  const used = wallet.monthSpent + (wallet.hot?.pending ?? 0);
+  const limit = wallet.monthLimit;
+  const state = limit !== null && used >= limit ? 'limited' : alert !== null && used > alert ? 'alert' : 'ok';
+  const orNull = (micro: number | null): unknown => (micro === null ? null : amount(micro));
+  return { state, used: amount(used), alert_threshold: orNull(alert), allowed_limit: orNull(limit) };
+}
+
+const SETTLED = ['request_id', 'token_id', 'kind', 'status', 'model', 'endpoint', 'stream', 'http_status', 'debt', 'agent', 'conversation'];
+
+function settledOf({ amount }: LiveParts, text: string): object {
+  const event = JSON.parse(text) as Record<string, unknown>;
+  const usage = event['usage'] as { input?: number; output?: number } | undefined;
+  const told = Object.fromEntries(SETTLED.map((name) => [name, event[name] ?? null]));
+  return { ...told, input: usage?.input ?? 0, output: usage?.output ?? 0, charged: amount(Number(event['cost'])) };
+}
+
+function pause(ms: number, until?: Channel): Promise<void> {
+  return new Promise((done) => {
+    const timer = setTimeout(done, ms);
+    timer.unref();
+    if (until)
+      until.touch = () => {
+        clearTimeout(timer);
+        done();
+      };
+  });
+}
