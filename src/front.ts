@@ -73,6 +73,7 @@ export function createFront(deps: FrontDeps): Front {
     metrics,
     log,
     clock: systemClock,
+    compat: deps.others,
     publicUrl: settings.publicUrl ?? `http://${hostFor(settings.host)}:${settings.port}`,
   });
   const server = createHttpServer(settings.gateway, listener({ gateway, health, deps }));

@@ -1,4 +1,4 @@
-import type { RequestListener } from 'node:http';
+import type { IncomingMessage, RequestListener } from 'node:http';
 import { getRequestListener } from '@hono/node-server';
 import { OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
@@ -8,8 +8,10 @@ import { auditRoutes } from './audit.js';
 import { balanceRoutes } from './balance.js';
 import { readBody } from './body.js';
 import { codeRoutes } from './codes.js';
+import { answerCompat, COMPAT_PATHS } from './compat/compat.js';
 import type { ApiDeps } from './deps.js';
 import { problemOf } from './errors.js';
+import { eventRoutes } from './events.js';
 import { grantRoutes } from './grants.js';
 import { guard } from './guard.js';
 import { limitRoutes } from './limits.js';
@@ -45,6 +47,7 @@ export function createApi(deps: ApiDeps): OpenAPIHono {
   for (const [path, methods] of methodsByPath([...routes, document])) {
     app.all(honoPath(path), (c) => sealed(problemResponse(wrongMethod(c.req.method, methods), newRequestId())));
   }
+  for (const path of COMPAT_PATHS) app.all(path, (c) => answerCompat(deps, c.req.raw, addressOf(c)));
   app.notFound(() => sealed(problemResponse(unknownPath(), newRequestId())));
   app.onError((error) => failed(error, deps, newRequestId()));
   return app;
@@ -77,6 +80,7 @@ export const apiRoutes = (deps: ApiDeps): readonly Route[] => [
   ...usageBucketRoutes(deps),
   ...overviewRoutes(deps),
   ...pricingRoutes(deps),
+  ...eventRoutes(deps),
   ...reconciliationRoutes(deps),
   ...auditRoutes(deps),
 ];
@@ -117,10 +121,21 @@ async function perform(c: Context, one: Route, { deps, requestId }: { deps: ApiD
     params,
     query: queryOf(c.req.url),
     body: body.value,
-    headers: { idempotencyKey: c.req.header('idempotency-key'), ifMatch: c.req.header('if-match'), accept: c.req.header('accept') },
+    headers: {
+      idempotencyKey: c.req.header('idempotency-key'),
+      ifMatch: c.req.header('if-match'),
+      accept: c.req.header('accept'),
+      lastEventId: c.req.header('last-event-id'),
+    },
     actor: guarded.actor,
     requestId,
   });
+}
+
+/** Over the socket of our own gateways there is no address; they say whose request it is, and overwrite what a client says. */
+function addressOf(c: Context): string | undefined {
+  const { incoming } = (c.env ?? {}) as { readonly incoming?: IncomingMessage };
+  return incoming?.socket.remoteAddress ?? c.req.header('x-forwarded-for');
 }
 
 function queryOf(url: string): Map<string, string[]> {

@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { CreditStore } from '../credits/store.js';
 import type { Clock } from '../domain/clock.js';
 import { newRequestId } from '../domain/ids.js';
@@ -36,6 +36,8 @@ export interface GatewayDeps {
   readonly log: Log;
   readonly clock: Clock;
   readonly publicUrl: string;
+  /** Whoever answers what a token asks about itself: that needs the books, and the gateway has none. Null = nobody here. */
+  readonly compat: RequestListener | null;
 }
 
 export interface Gateway {
@@ -54,7 +56,7 @@ export interface Gateway {
 const TICK_MS = 1_000;
 
 export function createGateway(deps: GatewayDeps): Gateway {
-  const { pepper, ...rest } = deps;
+  const { pepper, compat, ...rest } = deps;
   const open = createOpenRequests(deps.settings.backgroundFinishMax);
   const outbox = createOutbox(deps);
   const tally = createTally(deps.metrics);
@@ -86,7 +88,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
         refuse(res, { ...shuttingDown(), headers: { 'retry-after': '1', 'x-should-retry': 'true', connection: 'close' } });
         return;
       }
-      route(parts, req, res).catch((error) => {
+      route(parts, compat, req, res).catch((error) => {
         deps.log.error({ err: error }, 'a request failed');
         sendError(res, internalError(), newRequestId());
       });
@@ -113,8 +115,20 @@ const shuttingDown = (): GatewayError => unavailable('This server is shutting do
 
 const MODELS = '/v1/models';
 
+/** Questions of a token about itself, in the words of other services. */
+const COMPAT: ReadonlySet<string> = new Set(
+  [
+    'key',
+    'auth/key',
+    'credits',
+    'generation',
+    'usage',
+    ...['subscription', 'usage', 'credit_grants'].map((name) => `dashboard/billing/${name}`),
+  ].map((name) => `/v1/${name}`),
+);
+
 /** Exact paths or nothing: an unknown path is refused, never passed on unpriced. */
-async function route(parts: GatewayParts, req: IncomingMessage, res: ServerResponse): Promise<void> {
+async function route(parts: GatewayParts, compat: RequestListener | null, req: IncomingMessage, res: ServerResponse): Promise<void> {
   const { method = 'GET', url = '/' } = req;
   const query = url.indexOf('?');
   const path = query < 0 ? url : url.slice(0, query);
@@ -127,6 +141,7 @@ async function route(parts: GatewayParts, req: IncomingMessage, res: ServerRespo
     if (method !== 'GET') return refuse(res, wrongMethod(method, 'GET'));
     return models(parts, req, res, path === MODELS ? null : decoded(path.slice(MODELS.length + 1)));
   }
+  if (compat && COMPAT.has(path)) return void compat(req, res);
   return refuse(res, unknownPath(method, path));
 }
 
