@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { files, ROOT, read, sources } from './support/source.js';
 
-const code = ['src', 'test', 'scripts', 'bench'].flatMap(sources);
+const code = ['src', 'test', 'scripts', 'bench', 'proof'].flatMap(sources);
 const tests = code.filter((file) => file.path.startsWith('test/'));
 
 /** The places of everything that matches, as `file:line`. */

@@ -2,7 +2,6 @@ import type { CreditStore } from '../credits/store.js';
 import type { Database } from '../db/client.js';
 import type { OrgId, TokenId } from '../domain/ids.js';
 import { projectOrg, projectToken } from './project.js';
-import { readOrg, readToken } from './snapshot.js';
 
 /**
  * Walks through every organization and token, over and over, and tells the hot store again what it has lost or cannot
@@ -49,7 +48,7 @@ export function createScrub(parts: { readonly db: Database; readonly store: Cred
     for (const { id } of rows) {
       const known = await store.lookup(id);
       const lost = known.kind === 'unknown_token' || (known.kind === 'unavailable' && known.reason === 'broken');
-      if (lost && (await tellToken(parts, id))) repaired.push(id);
+      if (lost && (await projectToken(db, store, id)).kind === 'projected') repaired.push(id);
     }
     return { looked: rows.length, repaired };
   };
@@ -60,14 +59,4 @@ export function createScrub(parts: { readonly db: Database; readonly store: Cred
       return { looked: some.looked + others.looked, repaired: [...some.repaired, ...others.repaired] };
     },
   };
-}
-
-/** Its terms, and what it has used: a quota must not start again because a key was lost. */
-async function tellToken({ db, store }: { readonly db: Database; readonly store: CreditStore }, id: TokenId): Promise<boolean> {
-  if ((await projectToken(db, store, id)).kind !== 'projected') return false;
-  const token = await readToken(db, id);
-  const org = token && (await readOrg(db, token.terms.orgId));
-  if (!token || !org) return false;
-  const told = await store.applied({ orgId: token.terms.orgId, balance: org.balance, tokens: [token.use], clear: [] });
-  return told.kind === 'applied';
 }
