@@ -1,4 +1,4 @@
-import type { CreditStore, OrgState, TokenUse, Unavailable } from '../credits/store.js';
+import type { CreditStore, OrgState, Unavailable } from '../credits/store.js';
 import type { Database } from '../db/client.js';
 import type { ChargeEvent } from '../domain/charge.js';
 import { microCredits, ZERO } from '../domain/credits.js';
@@ -33,7 +33,7 @@ export async function chargeMeters(
   const { orgId, events, nowMs } = batch;
   const first = events[0]?.charge;
   if (!first) throw new RangeError('a batch of meter events has at least one event');
-  const total = events.reduce((sum, { charge }) => sum + charge.cost, 0);
+  const total = await costOfNew(db, orgId, events);
   const hold = { requestId: first.request_id, orgId, tokenId: first.token_id };
   const aside = total > 0;
   if (aside) {
@@ -57,10 +57,21 @@ export async function chargeMeters(
   }
 }
 
-/** In two steps: what the batch costs the balance first, so that it is never seen as free in between. */
+/** A batch that is repeated needs nothing set aside. Whether it is one is decided later, by Postgres; this only spares others. */
+async function costOfNew(db: Database, orgId: OrgId, events: readonly MeterCharge[]): Promise<number> {
+  const costs = new Map(events.toReversed().map(({ eventId, charge }) => [eventId, charge.cost]));
+  const known = await db.query<{ id: string }>(
+    'select event_id as id from meter_events where org_id = $1 and event_id = any ($2::text[])',
+    [orgId, [...costs.keys()]],
+    { idempotent: true },
+  );
+  for (const { id } of known) costs.delete(id);
+  return [...costs.values()].reduce((sum, cost) => sum + cost, 0);
+}
+
+/** Before the hold is given back, so that the credits are never seen as free in between. */
 async function tell(store: CreditStore, orgId: OrgId, { balance, tokens }: MeterPosted): Promise<boolean> {
-  const told: readonly TokenUse[] = tokens;
-  return (await store.applied({ orgId, balance, tokens: told, clear: [] })).kind === 'applied';
+  return (await store.applied({ orgId, balance, tokens, clear: [] })).kind === 'applied';
 }
 
 /** What is set aside or not booked yet, besides our own hold: together, by running requests, and by token. */
