@@ -10,8 +10,10 @@ let server: PGLiteSocketServer | undefined;
 let database: PGlite | undefined;
 
 process.on('disconnect', () => void stop(0));
-process.on('SIGTERM', () => void stop(0));
-process.on('SIGINT', () => undefined); // Ctrl-C reaches the whole group; the parent decides when the database may go
+process.on('message', () => void stop(0));
+// A signal to the whole group is for the parent, which still has settlements to book; it decides when the database may go.
+process.on('SIGTERM', () => undefined);
+process.on('SIGINT', () => undefined);
 
 start().catch((error: unknown) => {
   tell({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });

@@ -118,7 +118,8 @@ function launch(data: string, socket: string): Promise<ChildProcess> {
 async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const over = new Promise((done) => child.once('exit', done));
-  child.kill('SIGTERM');
+  if (child.connected) child.send({ kind: 'stop' }, () => undefined);
+  else child.kill('SIGKILL');
   const late = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
   await over;
   clearTimeout(late);
