@@ -29,7 +29,7 @@ export interface UsageMonth {
   readonly aggregated_at: string;
   readonly days: readonly UsageDay[];
   readonly totals: DaySums;
-  /** The 28 days before today, for a projection. */
+  /** For the running month: the 28 days before today, to project from. */
   readonly before: readonly { readonly date: string; readonly cost: number }[];
   /** How much of today is over, in thousandths. */
   readonly today_gone: number;
@@ -59,15 +59,16 @@ const MONTH = `
       coalesce($2::text::date, date_trunc('month', $3::timestamptz at time zone time_zone)::date) as first
     from organizations where org_id = $1
   ), bounds as materialized (
-    select *, (first + interval '1 month')::date as next, first::timestamp at time zone time_zone as starts_at,
+    -- The running month is projected from the 28 days before today: one scan reads both.
+    select *, case when date_trunc('month', today) = first then least(first, today - 28) else first end as seen_from, (first + interval '1 month')::date as next, first::timestamp at time zone time_zone as starts_at,
       (first + interval '1 month')::timestamp at time zone time_zone as ends_at from place
   ), used as materialized (
     select r.day, r.model, r.endpoint, ${sumsOf('r')} from usage_rollups r, bounds b
-    where r.org_id = $1 and r.day >= b.first and r.day < b.next group by r.day, r.model, r.endpoint
+    where r.org_id = $1 and r.day >= b.seen_from and r.day < b.next group by r.day, r.model, r.endpoint
   ), days as (
     select u.day, ${sumsOf('u')}, (array_agg(jsonb_build_object('model', u.model, 'endpoint', u.endpoint, 'cost', u.cost)
       order by u.cost desc, u.requests desc, u.model))[1] as top
-    from used u group by u.day
+    from used u cross join bounds b where u.day >= b.first group by u.day
   ), shown as (
     select d::date as day from bounds b, generate_series(b.first, least(b.next - 1, b.today), interval '1 day') d
     union select day from days
@@ -83,8 +84,8 @@ const MONTH = `
       from shown s left join days d on d.day = s.day), '[]'),
     'totals', (select jsonb_build_object(${sumsJson('t')}) from (select ${sumsOf('d')} from days d) t),
     'before', coalesce((select jsonb_agg(jsonb_build_object('date', p.day, 'cost', p.cost) order by p.day)
-      from (select r.day, sum(r.cost)::bigint as cost from usage_rollups r
-        where r.org_id = $1 and r.day >= b.today - 28 and r.day < b.today group by r.day) p), '[]'),
+      from (select u.day, sum(u.cost)::bigint as cost from used u
+        where b.seen_from <= b.today - 28 and u.day >= b.today - 28 and u.day < b.today group by u.day) p), '[]'),
     'today_gone', floor(1000 * extract(epoch from $3::timestamptz - b.today::timestamp at time zone b.time_zone)
       / extract(epoch from (b.today + 1)::timestamp at time zone b.time_zone - b.today::timestamp at time zone b.time_zone))::int) as month
   from bounds b`;

@@ -77,7 +77,7 @@ async function wholeDays(what: { db: Database; orgId: OrgId; filter: LogFilter }
     firstMs: row.first_at?.getTime() ?? 0,
     end: row.last,
     endMs: row.last_at?.getTime() ?? 0,
-    slackMs: (row.moved ? 15 : 3) * HOUR_MS,
+    slackMs: (row.moved ? 15 : 1) * HOUR_MS,
   };
 }
 
