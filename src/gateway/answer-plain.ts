@@ -89,10 +89,10 @@ export class PlainAnswer implements Answer {
   }
 
   private deliver(body: Buffer, cost: number | null): void {
-    const { exchange } = this.context;
+    const { exchange, parts } = this.context;
     if (exchange.gone) return;
     if (this.streaming) {
-      exchange.res.end();
+      parts.journal.afterWrite(() => exchange.res.end());
       return;
     }
     const headers = answerHeaders(this.context);
@@ -102,7 +102,7 @@ export class PlainAnswer implements Answer {
       headers['x-credits-remaining'] = formatCredits(remainingAfter(exchange, cost));
     }
     exchange.res.writeHead(this.context.httpStatus, headers);
-    exchange.res.end(body);
+    parts.journal.afterWrite(() => exchange.res.end(body));
   }
 
   /** No answer at all is not paid for; one that was cut is, as far as it came. */

@@ -86,11 +86,13 @@ export class StreamAnswer implements Answer {
 
   private finish(status: RequestStatus, last: Buffer | null): void {
     this.settle(status, []);
-    const { res, gone } = this.context.exchange;
-    if (!gone) {
+    const { parts, exchange } = this.context;
+    if (!exchange.gone) {
       this.begin();
-      if (last) res.end(last);
-      else res.end();
+      parts.journal.afterWrite(() => {
+        if (last) exchange.res.end(last);
+        else exchange.res.end();
+      });
     }
     this.context.transfer.end(status);
   }

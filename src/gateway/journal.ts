@@ -26,6 +26,11 @@ export interface Journal {
   readonly bytes: number;
   held(line: HeldLine): void;
   settled(line: SettledLine): void;
+  /**
+   * Runs `act` when what was said before is on the disk, at the end of this turn; at once when nothing waits, or the disk
+   * takes nothing. A client may hold its whole answer only after that: whoever kills us in between must not make it free.
+   */
+  afterWrite(act: () => void): void;
   /** Booked in Postgres, or given back without a row: no longer needed. */
   confirmed(requestId: RequestId): void;
   /** Settlements not confirmed yet, by organization. */
@@ -109,6 +114,7 @@ export function openJournal(options: JournalOptions): Journal {
       settledOf.set(line.requestId, line.orgId);
       writer.append(`s\t${line.requestId}\t${line.orgId}\t${line.tokenId}\t${line.cost}\t0\t${line.event}\n`);
     },
+    afterWrite: (act) => writer.afterWrite(act),
     confirmed: (requestId) => {
       const segment = where.get(requestId);
       where.delete(requestId);
@@ -146,6 +152,7 @@ class Writer {
   private readonly timer: NodeJS.Timeout | null;
   private fd: number;
   private lines: string[] = [];
+  private waiting: (() => void)[] = [];
   private next: number;
   private closed = false;
 
@@ -169,7 +176,20 @@ class Writer {
     this.lines.push(line);
   }
 
+  afterWrite(act: () => void): void {
+    if (this.lines.length === 0 || !this.healthy || this.closed) act();
+    else this.waiting.push(act);
+  }
+
   flush(): void {
+    this.flushLines();
+    if (this.waiting.length === 0) return;
+    const waiting = this.waiting;
+    this.waiting = [];
+    for (const act of waiting) act();
+  }
+
+  private flushLines(): void {
     if (this.lines.length === 0 || this.closed) return;
     const text = this.lines.length === 1 ? (this.lines[0] as string) : this.lines.join('');
     try {
