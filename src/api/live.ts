@@ -1,6 +1,5 @@
 import type { OrgId } from '../domain/ids.js';
 import type { LiveState } from '../usage/liveState.js';
-import type { Wallet } from './deps.js';
 
 /** One thing that happened. `seq` only ever grows, across restarts too, as long as the clock does not go back. */
 export interface LiveEvent {
@@ -15,8 +14,17 @@ export interface Booked {
   readonly event: string;
 }
 
+/** What of a wallet is told; the whole of it is in `deps.ts`. */
+export interface WalletSeen {
+  readonly booked: number;
+  readonly monthSpent: number;
+  readonly monthLimit: number | null;
+  readonly version: number;
+  readonly hot: { readonly held: number; readonly pending: number } | null;
+}
+
 export interface LiveParts {
-  wallet(orgId: OrgId): Promise<Wallet | undefined>;
+  wallet(orgId: OrgId): Promise<WalletSeen | undefined>;
   state(orgId: OrgId): Promise<LiveState | undefined>;
   /** How amounts are shown. */
   amount(micro: number): unknown;
@@ -74,35 +82,7 @@ export function createLiveHub(parts: LiveParts): LiveHub {
   const channels = new Map<OrgId, Channel>();
   const pollMs = parts.pollMs ?? 2_000;
   let watchers = 0;
-  let lastSeq = 0;
-
-  const emit = (channel: Channel, type: string, data: object): LiveEvent => {
-    lastSeq = Math.max(lastSeq + 1, parts.nowMs() * 1_000);
-    const event = { seq: lastSeq, type, data };
-    channel.events.push(event);
-    if (channel.events.length > KEPT) channel.forgotten = channel.events.shift()?.seq ?? 0;
-    for (const wake of [...channel.wake]) wake();
-    return event;
-  };
-  /** Said again only when something in it is different. */
-  const emitState = (channel: Channel, key: string, type: string, data: object, also: object = {}): void => {
-    const text = JSON.stringify(data);
-    if (channel.states.get(key)?.text !== text) channel.states.set(key, { ...emit(channel, type, { ...data, ...also }), text });
-  };
-
-  const look = async (orgId: OrgId, channel: Channel): Promise<void> => {
-    const [wallet, state] = await Promise.all([parts.wallet(orgId), parts.state(orgId)]);
-    if (!wallet || !state) return;
-    const as_of = new Date(parts.nowMs()).toISOString();
-    if (wallet.version >= channel.version) {
-      channel.version = wallet.version;
-      emitState(channel, 'balance', 'balance', balanceOf(parts, wallet), { as_of });
-      emitState(channel, 'limit', 'limit.state', limitOf(parts, wallet, state), { as_of });
-    }
-    for (const [token_id, is] of Object.entries(state.tokens)) emitState(channel, token_id, 'token.state', { token_id, state: is });
-    if (channel.skipped > 0) emit(channel, 'requests.skipped', { count: channel.skipped });
-    channel.skipped = 0;
-  };
+  const voice = createVoice(parts);
 
   const run = async (orgId: OrgId, channel: Channel, isReady: () => void): Promise<void> => {
     let idleSince = parts.nowMs();
@@ -111,7 +91,7 @@ export function createLiveHub(parts: LiveParts): LiveHub {
         idleSince = parts.nowMs();
         channel.isDirty = false;
         // A look that failed is taken again; what was seen last still stands.
-        await look(orgId, channel).catch(() => undefined);
+        await look({ parts, voice, orgId, channel }).catch(() => undefined);
         isReady();
       }
       await pause(COALESCE_MS);
@@ -121,14 +101,7 @@ export function createLiveHub(parts: LiveParts): LiveHub {
   };
 
   const open = (orgId: OrgId): Channel => {
-    let isReady = (): void => undefined;
-    const ready = new Promise<void>((done) => {
-      isReady = done;
-    });
-    const fresh = { forgotten: 0, watchers: 0, version: 0, second: 0, inSecond: 0, skipped: 0, isDirty: false };
-    const channel: Channel = { ...fresh, events: [], states: new Map(), wake: new Set(), touch: () => undefined, ready };
-    // Events before this process watched are unknown: whoever asks for older ones has missed some.
-    channel.forgotten = Math.max(lastSeq, parts.nowMs() * 1_000 - 1);
+    const { channel, isReady } = freshChannel(voice.newest());
     channels.set(orgId, channel);
     channel.watchers = 1;
     void run(orgId, channel, isReady);
@@ -143,7 +116,7 @@ export function createLiveHub(parts: LiveParts): LiveHub {
         if (!channel) continue;
         channel.isDirty = true;
         channel.touch();
-        if (isSampled(channel, parts.nowMs())) emit(channel, 'request.settled', settledOf(parts, event));
+        if (isSampled(channel, parts.nowMs())) voice.say(channel, 'request.settled', settledOf(parts, event));
         else channel.skipped += 1;
       }
     },
@@ -159,6 +132,65 @@ export function createLiveHub(parts: LiveParts): LiveHub {
       });
     },
   };
+}
+
+interface Voice {
+  say(channel: Channel, type: string, data: object): LiveEvent;
+  /** Says it only when something in `data` is different from the last time. */
+  state(channel: Channel, key: string, type: string, data: object, also?: object): void;
+  /** No event that was ever said here has a higher number. */
+  newest(): number;
+}
+
+function createVoice(parts: LiveParts): Voice {
+  let lastSeq = 0;
+  const say: Voice['say'] = (channel, type, data) => {
+    lastSeq = Math.max(lastSeq + 1, parts.nowMs() * 1_000);
+    const event = { seq: lastSeq, type, data };
+    channel.events.push(event);
+    if (channel.events.length > KEPT) channel.forgotten = channel.events.shift()?.seq ?? 0;
+    for (const wake of [...channel.wake]) wake();
+    return event;
+  };
+  return {
+    say,
+    state: (channel, key, type, data, also = {}) => {
+      const text = JSON.stringify(data);
+      if (channel.states.get(key)?.text !== text) channel.states.set(key, { ...say(channel, type, { ...data, ...also }), text });
+    },
+    newest: () => Math.max(lastSeq, parts.nowMs() * 1_000 - 1),
+  };
+}
+
+/** Events before somebody watched are unknown: whoever asks for older ones has missed some. */
+function freshChannel(forgotten: number): { readonly channel: Channel; readonly isReady: () => void } {
+  let isReady = (): void => undefined;
+  const ready = new Promise<void>((done) => {
+    isReady = done;
+  });
+  const counts = { forgotten, watchers: 0, version: 0, second: 0, inSecond: 0, skipped: 0, isDirty: false };
+  return { channel: { ...counts, events: [], states: new Map(), wake: new Set(), touch: () => undefined, ready }, isReady };
+}
+
+interface Look {
+  readonly parts: LiveParts;
+  readonly voice: Voice;
+  readonly orgId: OrgId;
+  readonly channel: Channel;
+}
+
+async function look({ parts, voice, orgId, channel }: Look): Promise<void> {
+  const [wallet, state] = await Promise.all([parts.wallet(orgId), parts.state(orgId)]);
+  if (!wallet || !state) return;
+  const as_of = new Date(parts.nowMs()).toISOString();
+  if (wallet.version >= channel.version) {
+    channel.version = wallet.version;
+    voice.state(channel, 'balance', 'balance', balanceOf(parts, wallet), { as_of });
+    voice.state(channel, 'limit', 'limit.state', limitOf(parts, wallet, state), { as_of });
+  }
+  for (const [token_id, is] of Object.entries(state.tokens)) voice.state(channel, token_id, 'token.state', { token_id, state: is });
+  if (channel.skipped > 0) voice.say(channel, 'requests.skipped', { count: channel.skipped });
+  channel.skipped = 0;
 }
 
 function watchOf(channel: Channel, leave: () => void): Watch {
@@ -202,13 +234,13 @@ function isSampled(channel: Channel, nowMs: number): boolean {
   return channel.inSecond <= REQUESTS_PER_SECOND;
 }
 
-function balanceOf({ amount }: LiveParts, wallet: Wallet): object {
+function balanceOf({ amount }: LiveParts, wallet: WalletSeen): object {
   const { held, pending } = wallet.hot ?? { held: 0, pending: 0 };
   const available = amount(wallet.booked - pending - held);
   return { available, in_flight: amount(held), pending: amount(pending), live: wallet.hot !== null, seq: wallet.version };
 }
 
-function limitOf({ amount }: LiveParts, wallet: Wallet, { alert_threshold: alert }: LiveState): object {
+function limitOf({ amount }: LiveParts, wallet: WalletSeen, { alert_threshold: alert }: LiveState): object {
   const used = wallet.monthSpent + (wallet.hot?.pending ?? 0);
   const limit = wallet.monthLimit;
   const state = limit !== null && used >= limit ? 'limited' : alert !== null && used > alert ? 'alert' : 'ok';
