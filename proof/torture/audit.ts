@@ -85,7 +85,8 @@ function checkAnswer(audit: Audit, { entry, seen, allowed }: About): void {
   audit.requests += 1;
   if (entry.hung) blame('nothing came for half a minute');
   if (!result) {
-    audit.broken += 1;
+    // Who closes its half, or leaves, has given up its answer.
+    if (stays(entry)) audit.broken += 1;
     if (!allowed.crash && stays(entry)) blame('no answer at all');
     return;
   }

@@ -58,14 +58,7 @@ export async function startFaultProxy(targetPort: number, protocol: Protocol): P
       sockets.delete(client);
       sockets.delete(server);
     };
-    const due = new Map<Socket, number>();
-    /** Bytes never overtake others, also when the delay has just become shorter. */
-    const send = (to: Socket, bytes: Buffer): void => {
-      const at = Math.max(due.get(to) ?? 0, Date.now() + delayMs);
-      due.set(to, at);
-      if (at <= Date.now()) to.write(bytes);
-      else setTimeout(() => to.destroyed || to.write(bytes), at - Date.now());
-    };
+    const send = inOrder(() => delayMs);
     for (const socket of [client, server]) {
       sockets.add(socket);
       socket.on('error', end).on('close', end);
@@ -134,6 +127,29 @@ export async function startFaultProxy(targetPort: number, protocol: Protocol): P
       for (const socket of sockets) socket.destroy();
       return new Promise((go) => listener.close(() => go()));
     },
+  };
+}
+
+/** Bytes never overtake others, also when the delay has just become shorter. */
+function inOrder(delayMs: () => number): (to: Socket, bytes: Buffer) => void {
+  const queues = new Map<Socket, { readonly at: number; readonly bytes: Buffer }[]>();
+  const drain = (to: Socket, queue: { readonly at: number; readonly bytes: Buffer }[]): void => {
+    for (let next = queue[0]; next && next.at <= Date.now(); next = queue[0]) {
+      if (!to.destroyed) to.write(next.bytes);
+      queue.shift();
+    }
+    const [waiting] = queue;
+    if (waiting) setTimeout(() => drain(to, queue), Math.max(1, waiting.at - Date.now()));
+  };
+  return (to, bytes) => {
+    const queue = queues.get(to) ?? [];
+    queues.set(to, queue);
+    if (queue.length === 0 && delayMs() === 0) {
+      to.write(bytes);
+      return;
+    }
+    queue.push({ at: Date.now() + delayMs(), bytes });
+    if (queue.length === 1) drain(to, queue);
   };
 }
 
