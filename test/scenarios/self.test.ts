@@ -1,0 +1,62 @@
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { freshDatabase, type TestDatabase } from '../support/postgres.js';
+import { type RedisServer, startRedis } from '../support/redis.js';
+import { type Farebox, startFarebox } from '../support/server.js';
+import * as up from '../support/upstream.js';
+import { post, quiet } from './books.js';
+
+let upstream: up.Upstream;
+let redis: RedisServer;
+let database: TestDatabase;
+let farebox: Farebox;
+
+beforeAll(async () => {
+  upstream = await up.startUpstream();
+  redis = await startRedis();
+  database = await freshDatabase(inject('databaseUrl'));
+  farebox = await startFarebox({ upstream: upstream.url, redisUrl: redis.url, databaseUrl: database.url, processes: 1 });
+});
+afterAll(async () => {
+  await farebox.stop();
+  await database.drop();
+  await Promise.all([redis.stop(), upstream.stop()]);
+});
+
+const chat = JSON.stringify({ model: 'fake-model', max_tokens: 20, messages: [{ role: 'user', content: 'Hi' }] });
+
+test('a token learns what it spent, and whoever watches hears of it, through gateways that have no database', async () => {
+  const { orgId, tokenId, token } = await farebox.customer(20);
+  const gone = new AbortController();
+  const events = await fetch(`${farebox.url}/api/v1/orgs/${orgId}/events`, {
+    headers: { authorization: `Bearer ${farebox.operatorKey}` },
+    signal: gone.signal,
+  });
+  const reader = events.body?.pipeThrough(new TextDecoderStream()).getReader();
+  let heard = '';
+  const hear = async (what: RegExp): Promise<void> => {
+    while (!what.test(heard)) heard += (await reader?.read())?.value ?? '';
+  };
+  await hear(/event: balance/);
+
+  const served = await post({ farebox, orgId, token }, '/v1/chat/completions', chat).end();
+  expect(served.status).toBe(200);
+  await hear(/event: request\.settled/);
+  expect(heard).toContain(tokenId);
+  gone.abort();
+
+  await quiet(farebox, orgId);
+  const [row] = await farebox.logs(orgId);
+  const ask = async (path: string) => {
+    const answer = await fetch(`${farebox.url}${path}`, { headers: { authorization: `Bearer ${token}` } });
+    return { status: answer.status, body: (await answer.json()) as Record<string, unknown> };
+  };
+  const amount = (row?.['charged'] as { money: { amount: string } } | undefined)?.money.amount;
+  expect(await ask('/v1/key')).toMatchObject({ status: 200, body: { data: { usage: Number(amount), limit: null } } });
+  expect(await ask(`/v1/generation?id=${row?.['request_id']}`)).toMatchObject({
+    status: 200,
+    body: { data: { total_cost: Number(amount) } },
+  });
+  expect(await ask('/dashboard/billing/usage')).toMatchObject({ status: 200, body: { object: 'list' } });
+  expect((await ask('/v1/key/')).status).toBe(404);
+  expect((await ask('/v1/organization/costs')).status).toBe(404);
+});
