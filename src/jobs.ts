@@ -32,7 +32,7 @@ const REPAIR_EVERY_MS = 5_000;
 /** A month or a grant that is over is noticed within this time; the gateway keeps to the clock by itself. */
 const CYCLES_EVERY_MS = 15_000;
 const LAST_DRAIN_MS = 20_000;
-/** A page of a hundred organizations and tokens each time: nobody else can write into a store inside the process. */
+/** A page of a hundred tokens each time: nobody else can write into a store inside the process. */
 const SCRUB_EVERY_MS = 250;
 
 export function createJobs(parts: JobParts): Jobs {

@@ -4,59 +4,37 @@ import type { OrgId, TokenId } from '../domain/ids.js';
 import { projectOrg, projectToken } from './project.js';
 
 /**
- * Walks through every organization and token, over and over, and tells the hot store again what it has lost or cannot
- * read: an evicted key, one of another type, one somebody wrote nonsense into. Only that organization is touched; while
- * it is unreadable its requests are refused, never guessed at.
+ * Walks through every token, over and over, and tells the hot store again what it has lost or cannot read: an evicted key,
+ * one of another type, one somebody wrote nonsense into. Only that organization is touched; while it is unreadable its
+ * requests are refused, never guessed at. An organization is looked at through its tokens: without one nobody can spend.
  */
 export interface Scrub {
-  /** Looks at the next page; answers how many were repaired. */
+  /** Looks at the next page; answers what was told again. */
   step(): Promise<{ readonly looked: number; readonly repaired: readonly string[] }>;
 }
 
 const PAGE = 100;
-const READ = { idempotent: true };
 
 export function createScrub(parts: { readonly db: Database; readonly store: CreditStore }): Scrub {
   const { db, store } = parts;
-  let afterOrg = '';
-  let afterToken = '';
-
-  const orgs = async (): Promise<{ looked: number; repaired: string[] }> => {
-    const rows = await db.query<{ id: OrgId }>(
-      'select org_id as id from organizations where org_id > $1 order by org_id limit $2',
-      [afterOrg, PAGE],
-      READ,
-    );
-    afterOrg = rows.length < PAGE ? '' : (rows.at(-1)?.id ?? '');
-    const repaired: string[] = [];
-    for (const { id } of rows) {
-      const state = await store.inspect(id);
-      const lost = state === undefined || ('kind' in state && state.reason === 'broken');
-      if (lost && (await projectOrg(db, store, id)).kind === 'projected') repaired.push(id);
-    }
-    return { looked: rows.length, repaired };
-  };
-
-  const tokens = async (): Promise<{ looked: number; repaired: string[] }> => {
-    const rows = await db.query<{ id: TokenId }>(
-      'select token_id as id from tokens where token_id > $1 order by token_id limit $2',
-      [afterToken, PAGE],
-      READ,
-    );
-    afterToken = rows.length < PAGE ? '' : (rows.at(-1)?.id ?? '');
-    const repaired: string[] = [];
-    for (const { id } of rows) {
-      const known = await store.lookup(id);
-      const lost = known.kind === 'unknown_token' || (known.kind === 'unavailable' && known.reason === 'broken');
-      if (lost && (await projectToken(db, store, id)).kind === 'projected') repaired.push(id);
-    }
-    return { looked: rows.length, repaired };
-  };
-
+  let after = '';
   return {
     step: async () => {
-      const [some, others] = [await orgs(), await tokens()];
-      return { looked: some.looked + others.looked, repaired: [...some.repaired, ...others.repaired] };
+      const rows = await db.query<{ id: TokenId; org: OrgId }>(
+        'select token_id as id, org_id as org from tokens where token_id > $1 order by token_id limit $2',
+        [after, PAGE],
+        { idempotent: true },
+      );
+      after = rows.length < PAGE ? '' : (rows.at(-1)?.id ?? '');
+      const repaired: string[] = [];
+      for (const { id, org } of rows) {
+        const known = await store.lookup(id);
+        const lost = known.kind === 'unknown_token' || (known.kind === 'unavailable' && known.reason === 'broken');
+        if (!lost) continue;
+        const told = [await projectOrg(db, store, org), await projectToken(db, store, id)];
+        if (told.every(({ kind }) => kind === 'projected')) repaired.push(id);
+      }
+      return { looked: rows.length, repaired };
     },
   };
 }

@@ -74,7 +74,7 @@ test.each(damages)('an organization whose key is %s is told again, with its open
   for (const one of damage(`{${shardOf(hurt.orgId)}}:org:${hurt.orgId}`)) await command(redis.port, ...one);
   const seen = await store.inspect(hurt.orgId);
   expect(seen === undefined || 'kind' in seen).toBe(true);
-  expect(await scrubAll()).toEqual([hurt.orgId]);
+  expect(await scrubAll()).toEqual([hurt.tokenId]);
   for (const customer of [hurt, well]) {
     expect(await store.inspect(customer.orgId)).toMatchObject({ held: 100, spendable: 900, balance: { avail: 1_000 } });
   }
