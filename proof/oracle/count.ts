@@ -2,7 +2,7 @@ import { get_encoding, type Tiktoken } from 'tiktoken';
 import { dataOf } from './events.js';
 
 /** The rule of `docs/counting.md`, written again from that page. */
-export interface Counted {
+interface Counted {
   readonly input: number;
   readonly output: number;
   readonly delivered: boolean;

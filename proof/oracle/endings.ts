@@ -125,5 +125,3 @@ export function endingFor(shape: Shape, stream: boolean): Ending {
     if (made) return { name, ...made };
   }
 }
-
-export const endingNames = (stream: boolean): string[] => Object.keys({ ...BOTH, ...(stream ? STREAM : PLAIN) });

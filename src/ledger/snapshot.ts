@@ -15,11 +15,6 @@ export async function readSnapshots(db: Database, shard: string, after: string, 
   return withTokens(db, rows);
 }
 
-export async function readOrgSnapshot(db: Database, orgId: OrgId): Promise<OrgSnapshot | undefined> {
-  const rows = await db.query<OrgRow>(`${ORGS} where o.org_id = $1`, [orgId], READ);
-  return (await withTokens(db, rows))[0];
-}
-
 /** Terms and balance without the tokens: what a change of the organization itself needs. */
 export async function readOrg(db: Database, orgId: OrgId): Promise<Omit<OrgSnapshot, 'tokens'> | undefined> {
   const row = await db.one<OrgRow>(`${ORGS} where o.org_id = $1`, [orgId], READ);

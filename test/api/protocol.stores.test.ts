@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { apiRoutes } from '../../src/api/app.js';
 import { BODY_BYTES_MAX } from '../../src/api/body.js';
+import { COMPAT_PATHS } from '../../src/api/compat/compat.js';
 import { newOperatorKey, newTokenSecret } from '../../src/domain/secrets.js';
 import { OPERATOR_KEY, useApi } from './harness.js';
 
@@ -28,7 +29,8 @@ describe('who may ask', () => {
   });
 
   test('every path that answers is in the table of routes', () => {
-    const known = new Set([...apiRoutes(api.deps).map(({ path }) => path.replaceAll(/\{(\w+)\}/g, ':$1')), '/api/v1/openapi.json']);
+    const named = apiRoutes(api.deps).map(({ path }) => path.replaceAll(/\{(\w+)\}/g, ':$1'));
+    const known = new Set([...named, '/api/v1/openapi.json', ...COMPAT_PATHS]);
     const served = api.app.routes.map(({ path }) => path).filter((path) => path !== '/*');
     expect(served.length).toBeGreaterThan(15);
     expect(served.filter((path) => !known.has(path))).toEqual([]);
