@@ -2,12 +2,6 @@ import { get_encoding, type Tiktoken } from 'tiktoken';
 import { dataOf } from './events.js';
 
 /** The rule of `docs/counting.md`, written again from that page. */
-interface Counted {
-  readonly input: number;
-  readonly output: number;
-  readonly delivered: boolean;
-}
-
 type Json = Readonly<Record<string, unknown>>;
 export type Endpoint = 'chat' | 'completions' | 'embeddings';
 
