@@ -3,7 +3,7 @@ import { formatCredits } from '../domain/credits.js';
 import type { Failure } from '../upstreams/forward.js';
 import { type Answer, type AnswerContext, answerHeaders, remainingAfter } from './answer.js';
 import { type GatewayError, sendError, upstreamError } from './errors.js';
-import { lastUsage } from './meter.js';
+import { lastFinishReason, lastUsage } from './meter.js';
 
 /** A JSON answer: held back whole so that its charge can precede it, or passed through when it is too large for that. */
 export class PlainAnswer implements Answer {
@@ -124,7 +124,7 @@ export class PlainAnswer implements Answer {
       httpStatus: context.httpStatus,
       attempts: context.attempts,
       ttftMs: null,
-      finishReason: finishReasonIn(body),
+      finishReason: lastFinishReason(body),
       whole,
       owed,
       reported: owed ? lastUsage(body) : undefined,
@@ -155,10 +155,4 @@ function problemWith(body: Buffer): GatewayError | null {
   } catch {
     return upstreamError(502, 'upstream_bad_response', 'The upstream answered with JSON that cannot be read. Nothing was charged.');
   }
-}
-
-function finishReasonIn(body: Buffer): string | null {
-  const at = body.lastIndexOf('"finish_reason"');
-  if (at < 0) return null;
-  return /^"finish_reason"\s*:\s*"(\w{1,40})"/.exec(body.toString('latin1', at, at + 80))?.[1] ?? null;
 }

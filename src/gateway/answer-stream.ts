@@ -119,14 +119,13 @@ export class StreamAnswer implements Answer {
   private settle(status: RequestStatus, flags: readonly string[]): void {
     this.over = true;
     const { context, meter } = this;
-    const reasons = [...meter.finishReasons().values()];
     context.parts.settlements.finish(context.exchange, {
       status,
       candidate: context.candidate,
       httpStatus: context.httpStatus,
       attempts: context.attempts,
       ttftMs: context.ttftMs,
-      finishReason: reasons.at(-1) ?? null,
+      finishReason: meter.lastFinishReason(),
       whole: status === 'complete',
       owed: status !== 'failed',
       reported: meter.usage(),

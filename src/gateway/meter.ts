@@ -89,6 +89,11 @@ export class StreamMeter {
     return at === 0 || (at > 0 && (tail[at - 1] === LF || tail[at - 1] === CR));
   }
 
+  /** The last finish reason, for the row; a look at the end, not a reading of the whole stream. */
+  lastFinishReason(): string | null {
+    return lastFinishReason(this.lastBytes());
+  }
+
   /** Finish reasons by choice, from the end of the stream. */
   finishReasons(): Map<number, string> {
     const reasons = new Map<number, string>();
@@ -249,4 +254,17 @@ export function lastUsage(bytes: Buffer): unknown {
     }
   }
   return undefined;
+}
+
+const REASONS_MAX = 64;
+
+/** The last finish reason that is a word; chunks before the end say null. */
+export function lastFinishReason(bytes: Buffer): string | null {
+  let at = bytes.lastIndexOf('"finish_reason"');
+  for (let i = 0; at >= 0 && i < REASONS_MAX; i++) {
+    const word = /^"finish_reason"\s*:\s*"(\w{1,40})"/.exec(bytes.toString('latin1', at, at + 80));
+    if (word?.[1]) return word[1];
+    at = at > 0 ? bytes.lastIndexOf('"finish_reason"', at - 1) : -1;
+  }
+  return null;
 }
