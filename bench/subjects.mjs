@@ -58,9 +58,14 @@ function configFor(upstreamPort) {
 }
 
 async function customer(url, key) {
+  const untilMs = Date.now() + 20_000;
   const post = async (path, body) => {
     const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
     const answer = await fetch(`${url}${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
+    if (answer.status === 503 && Date.now() < untilMs) {
+      await new Promise((resolve) => setTimeout(resolve, 250));
+      return post(path, body); // the money path is ready before the management side is
+    }
     if (!answer.ok) throw new Error(`POST ${path}: ${answer.status} ${await answer.text()}`);
     return answer.json();
   };
