@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi';
 import type { Org } from '../accounts/org.js';
 import { readOrg } from '../accounts/readOrg.js';
-import type { Usage } from '../domain/charge.js';
+import { NO_USAGE, type Usage } from '../domain/charge.js';
 import { isOrgId } from '../domain/ids.js';
 import type { ListedModel, MeterEntry, PriceBook } from '../pricing/book.js';
 import { charge } from '../pricing/charge.js';
@@ -147,7 +147,7 @@ const estimateRoute = (deps: ApiDeps): Route =>
       const input = body.input_tokens ?? (await counted(deps, body));
       if (typeof input !== 'number') return input;
       const cached = Math.min(body.cached_input_tokens, input);
-      const usage: Usage = { ...NOTHING_USED, input, cached_input: cached, output: body.output_tokens };
+      const usage: Usage = { ...NO_USAGE, input, cached_input: cached, output: body.output_tokens };
       const { cost } = charge({ entry: priced.entry, usage, times: priced.times });
       return answer(200, {
         model,
@@ -160,20 +160,6 @@ const estimateRoute = (deps: ApiDeps): Route =>
       });
     },
   });
-
-const NOTHING_USED: Usage = {
-  input: 0,
-  cached_input: 0,
-  cache_write_5m: 0,
-  cache_write_1h: 0,
-  output: 0,
-  reasoning: 0,
-  audio_input: 0,
-  audio_output: 0,
-  images: 0,
-  seconds: 0,
-  characters: 0,
-};
 
 async function counted(deps: ApiDeps, body: z.output<typeof EstimateIn>): Promise<number | Problem> {
   const messages = body.messages ?? [{ role: 'user', content: body.text ?? '' }];

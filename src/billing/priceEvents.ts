@@ -1,5 +1,5 @@
 import type { Org } from '../accounts/org.js';
-import type { ChargeEvent, Usage } from '../domain/charge.js';
+import { type ChargeEvent, NO_USAGE, type Usage } from '../domain/charge.js';
 import { type OrgId, requestIdAt, type TokenId } from '../domain/ids.js';
 import type { MeterCharge } from '../ledger/meter.js';
 import type { MeterEntry, PriceBook } from '../pricing/book.js';
@@ -31,7 +31,7 @@ export function priceEvents(what: {
   if (!times) return undefined;
   return events.map((event) => {
     const { meter, action, quantity } = event;
-    const usage: Usage = isTimed(meter) ? { ...NOTHING, seconds: quantity } : { ...NOTHING, meters: { [action]: quantity } };
+    const usage: Usage = isTimed(meter) ? { ...NO_USAGE, seconds: quantity } : { ...NO_USAGE, meters: { [action]: quantity } };
     const { cost, breakdown } = charge({ entry: meter.entry, usage, times });
     const made: ChargeEvent = {
       ...ALWAYS,
@@ -53,20 +53,6 @@ export function priceEvents(what: {
     return { eventId: event.eventId, critical: meter.critical, charge: made };
   });
 }
-
-const NOTHING: Usage = {
-  input: 0,
-  cached_input: 0,
-  cache_write_5m: 0,
-  cache_write_1h: 0,
-  output: 0,
-  reasoning: 0,
-  audio_input: 0,
-  audio_output: 0,
-  images: 0,
-  seconds: 0,
-  characters: 0,
-};
 
 const ALWAYS = {
   kind: 'final',

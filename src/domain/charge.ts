@@ -26,6 +26,21 @@ export interface Usage {
   readonly meters?: Readonly<Record<string, number>>;
 }
 
+/** Nothing used: what every count starts from. */
+export const NO_USAGE: Usage = Object.freeze({
+  input: 0,
+  cached_input: 0,
+  cache_write_5m: 0,
+  cache_write_1h: 0,
+  output: 0,
+  reasoning: 0,
+  audio_input: 0,
+  audio_output: 0,
+  images: 0,
+  seconds: 0,
+  characters: 0,
+});
+
 /** One priced part of a charge: quantity × rate, the rate as an exact fraction of micro-credits per unit. */
 export interface ChargeLine {
   readonly meter: string;

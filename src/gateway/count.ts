@@ -1,9 +1,9 @@
-import type { Usage, UsageSource } from '../domain/charge.js';
+import { NO_USAGE, type Usage, type UsageSource } from '../domain/charge.js';
 import type { PartBounds } from '../domain/prices.js';
 import type { TokenCounter } from '../pricing/tokens.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
-import { NO_USAGE, type ReportedUsage } from '../upstreams/usage.js';
+import type { ReportedUsage } from '../upstreams/usage.js';
 import type { AdmittedExchange, Outcome } from './exchange.js';
 
 const BYTES_PER_TOKEN = 4;

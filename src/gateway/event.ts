@@ -1,5 +1,4 @@
-import type { Breakdown, RequestStatus, Usage, UsageSource } from '../domain/charge.js';
-import { NO_USAGE } from '../upstreams/usage.js';
+import { type Breakdown, NO_USAGE, type RequestStatus, type Usage, type UsageSource } from '../domain/charge.js';
 import type { Exchange, PricedCandidate } from './exchange.js';
 
 /** The facts of an ending that the ledger keeps. */

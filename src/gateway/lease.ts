@@ -1,6 +1,6 @@
+import { NO_USAGE } from '../domain/charge.js';
 import { type MicroCredits, ZERO } from '../domain/credits.js';
 import { charge } from '../pricing/charge.js';
-import { NO_USAGE } from '../upstreams/usage.js';
 import type { GatewayError } from './errors.js';
 import { orphanNote } from './event.js';
 import type { AdmittedExchange, GatewayParts, PricedCandidate } from './exchange.js';

@@ -1,12 +1,12 @@
 import type { SettleCommand } from '../credits/store.js';
-import type { Breakdown, Usage, UsageSource } from '../domain/charge.js';
+import { type Breakdown, NO_USAGE, type Usage, type UsageSource } from '../domain/charge.js';
 import { type MicroCredits, microCredits, ZERO } from '../domain/credits.js';
 import type { GatewaySettings } from '../domain/settings.js';
 import { charge } from '../pricing/charge.js';
 import type { TokenCounter } from '../pricing/tokens.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
-import { NO_USAGE, type ReportedUsage, readUsage } from '../upstreams/usage.js';
+import { type ReportedUsage, readUsage } from '../upstreams/usage.js';
 import { countUsage } from './count.js';
 import { chargeEvent } from './event.js';
 import type { AdmittedExchange, Exchange, Outcome, Settlements } from './exchange.js';

@@ -1,5 +1,5 @@
 import type { DueHold } from '../credits/store.js';
-import type { ChargeEvent, Usage } from '../domain/charge.js';
+import { type ChargeEvent, NO_USAGE } from '../domain/charge.js';
 
 /** Escapes of characters Postgres cannot store: NUL, and halves of surrogate pairs. */
 const UNSTORABLE = /\\u(?:0000|d[89a-f][0-9a-f]{2})/i;
@@ -39,20 +39,6 @@ function noteOf(hold: DueHold): Partial<ChargeEvent> {
   }
   return { ...NO_NOTE, held: hold.amount };
 }
-
-const NO_USAGE: Usage = {
-  input: 0,
-  cached_input: 0,
-  cache_write_5m: 0,
-  cache_write_1h: 0,
-  output: 0,
-  reasoning: 0,
-  audio_input: 0,
-  audio_output: 0,
-  images: 0,
-  seconds: 0,
-  characters: 0,
-};
 
 const NO_NOTE: Partial<ChargeEvent> = {
   model: 'unknown',

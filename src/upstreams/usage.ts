@@ -1,23 +1,9 @@
-import type { Usage } from '../domain/charge.js';
+import { NO_USAGE, type Usage } from '../domain/charge.js';
 
 export type ReportedUsage =
   | { readonly kind: 'usage'; readonly usage: Usage; readonly flags: readonly string[] }
   | { readonly kind: 'absurd' }
   | { readonly kind: 'none' };
-
-export const NO_USAGE: Usage = Object.freeze({
-  input: 0,
-  cached_input: 0,
-  cache_write_5m: 0,
-  cache_write_1h: 0,
-  output: 0,
-  reasoning: 0,
-  audio_input: 0,
-  audio_output: 0,
-  images: 0,
-  seconds: 0,
-  characters: 0,
-});
 
 export interface UsageLimits {
   readonly inputMax: number;

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
 import type { ChargeEvent } from '../../src/domain/charge.js';
+import { NO_USAGE } from '../../src/domain/charge.js';
 import { newOrgId, newRequestId, newTokenId } from '../../src/domain/ids.js';
 import { chargeEvent, orphanNote, rowOf } from '../../src/gateway/event.js';
 import type { Exchange } from '../../src/gateway/exchange.js';
-import { NO_USAGE } from '../../src/upstreams/usage.js';
 
 const orgId = newOrgId(7);
 const tokenId = newTokenId(orgId);
