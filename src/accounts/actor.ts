@@ -1,4 +1,5 @@
 import { unreachable } from '../domain/refusal.js';
+import { PERMISSIONS as ROLE_PERMISSIONS } from './roles/permissions.js';
 
 /** Who asks for a change. Every verb takes one, and every change names it in the audit log. */
 export type Actor =
@@ -38,6 +39,11 @@ export function decide(actor: Actor, permission: Permission, orgId: string | nul
     default:
       return unreachable(actor);
   }
+}
+
+/** What an actor may pass on to others: nobody gives a role that allows more than they may themselves. */
+export function heldBy(actor: Actor): readonly string[] {
+  return actor.kind === 'member' ? [...actor.permissions] : ROLE_PERMISSIONS;
 }
 
 /** The actor as the audit log writes it. */

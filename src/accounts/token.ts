@@ -8,6 +8,8 @@ export interface Token {
   readonly project: string | null;
   readonly agent: string | null;
   readonly created_by: string | null;
+  /** The person whose token it is; null = the organization's. */
+  readonly owner_id: string | null;
   readonly last_four: string;
   readonly grace_ends_at: string | null;
   readonly status: 'active' | 'paused' | 'revoked';

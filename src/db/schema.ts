@@ -233,6 +233,7 @@ export const tokens = pgTable('tokens', {
   projected_version: whole().notNull(),
   created_at: moment().notNull(),
   updated_at: moment().notNull(),
+  owner_id: text(),
 });
 
 export const usageCorrections = pgTable('usage_corrections', {

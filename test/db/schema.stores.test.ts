@@ -1,5 +1,6 @@
 import { getTableConfig, PgTable } from 'drizzle-orm/pg-core';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import * as access from '../../src/db/access.js';
 import { type Database, openDatabase } from '../../src/db/client.js';
 import * as schema from '../../src/db/schema.js';
 import { freshDatabase, type TestDatabase } from '../support/postgres.js';
@@ -22,7 +23,7 @@ test('the typed mirror has exactly the tables and columns of the migrated databa
      where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition and a.attnum > 0 and not a.attisdropped
        and c.relname not like 'schema\\_%'`,
   );
-  const mirrored = Object.values(schema)
+  const mirrored = Object.values({ ...schema, ...access })
     .filter((one) => one instanceof PgTable)
     .flatMap((table) => {
       const { name, columns } = getTableConfig(table);

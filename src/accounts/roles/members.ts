@@ -1,0 +1,238 @@
+import type { OrgId, TokenId } from '../../domain/ids.js';
+import { heldBy, nameOf } from '../actor.js';
+import { type AccountsContext, type Page, pageOf } from '../context.js';
+
+/** A person in an organization. Names and addresses are with the people; amounts are micro-credits. */
+export interface Member {
+  readonly org_id: string;
+  readonly person_id: string;
+  readonly role_id: string;
+  readonly role_name: string;
+  readonly monthly_quota: number | null;
+  /** What this person's tokens were charged in the month that runs, booked charges only. */
+  readonly month_spent: number;
+  readonly tokens: number;
+  readonly created_at: string;
+}
+
+/** Why a membership stays as it is. */
+export type MemberRefusal =
+  | { readonly kind: 'unknown_member' }
+  | { readonly kind: 'unknown_role' }
+  /** Nobody gives, changes or takes a role that allows more than their own does. */
+  | { readonly kind: 'beyond_own_role' }
+  /** Somebody has to own an organization. */
+  | { readonly kind: 'last_owner' };
+
+export type AddedMember =
+  | { readonly kind: 'added'; readonly member: Member }
+  /** Belongs to it already, in the role that is in `member`; that is not changed here. */
+  | { readonly kind: 'already_member'; readonly member: Member }
+  | { readonly kind: 'unknown_org' }
+  | Extract<MemberRefusal, { kind: 'unknown_role' | 'beyond_own_role' }>;
+
+export async function addMember(what: {
+  ctx: Pick<AccountsContext, 'db' | 'clock' | 'actor'>;
+  orgId: OrgId;
+  personId: string;
+  roleId: string;
+}): Promise<AddedMember> {
+  const { ctx, orgId, personId, roleId } = what;
+  const row = await ctx.db.one<{ org: boolean; role: readonly string[] | null; added: boolean }>(
+    `
+    with given as (
+      select r.role_id, r.permissions from roles r where r.role_id = $3 and (r.org_id is null or r.org_id = $1)
+    ), added as (
+      insert into org_members (org_id, person_id, role_id)
+      select o.org_id, $2, g.role_id from given g join organizations o on o.org_id = $1 where g.permissions <@ $4::text[]
+      on conflict (org_id, person_id) do nothing returning *
+    ), audited as (
+      insert into audit_log (org_id, actor, action, subject, details)
+      select org_id, $5, 'member.add', person_id, jsonb_build_object('after', jsonb_build_object('role_id', role_id)) from added
+    )
+    select exists (select from organizations where org_id = $1) as org, (select permissions from given) as role,
+      exists (select from added) as added`,
+    [orgId, personId, roleId, heldBy(ctx.actor), nameOf(ctx.actor)],
+    { idempotent: true },
+  );
+  if (!row?.org) return { kind: 'unknown_org' };
+  if (!row.role) return { kind: 'unknown_role' };
+  const member = await readMember({ ctx, orgId, personId });
+  if (!member) return { kind: 'beyond_own_role' };
+  return { kind: row.added ? 'added' : 'already_member', member };
+}
+
+/** Gives a member another role. Of two people who give up the last two ownerships at once, one is refused. */
+export async function changeRole(what: {
+  ctx: Pick<AccountsContext, 'db' | 'clock' | 'actor'>;
+  orgId: OrgId;
+  personId: string;
+  roleId: string;
+}): Promise<{ readonly kind: 'changed'; readonly member: Member } | MemberRefusal> {
+  const { ctx, orgId, personId, roleId } = what;
+  const row = await ctx.db.one<{ member: boolean; role: boolean; within: boolean; changed: boolean }>(
+    `
+    with ${OWNERS}, given as (
+      select r.role_id, r.permissions from roles r where r.role_id = $3 and (r.org_id is null or r.org_id = $1)
+    ), ${SEEN}, changed as (
+      update org_members m set role_id = g.role_id, updated_at = now() from seen s, given g
+      where m.org_id = s.org_id and m.person_id = s.person_id
+        and s.permissions <@ $4::text[] and g.permissions <@ $4::text[]
+        and (m.role_id <> 'owner' or g.role_id = 'owner' or exists (select from owners o where o.person_id <> $2))
+      returning m.org_id, m.person_id, m.role_id
+    ), audited as (
+      insert into audit_log (org_id, actor, action, subject, details)
+      select c.org_id, $5, 'member.change_role', c.person_id,
+        jsonb_build_object('before', jsonb_build_object('role_id', s.role_id), 'after', jsonb_build_object('role_id', c.role_id))
+      from changed c join seen s using (person_id) where s.role_id <> c.role_id
+    )
+    select exists (select from seen) as member, exists (select from given) as role, exists (select from changed) as changed,
+      coalesce((select s.permissions <@ $4::text[] and g.permissions <@ $4::text[] from seen s, given g), false) as within`,
+    [orgId, personId, roleId, heldBy(ctx.actor), nameOf(ctx.actor)],
+    { idempotent: true },
+  );
+  if (!row?.member) return { kind: 'unknown_member' };
+  if (!row.role) return { kind: 'unknown_role' };
+  if (!row.within) return { kind: 'beyond_own_role' };
+  if (!row.changed) return { kind: 'last_owner' };
+  const member = await readMember({ ctx, orgId, personId });
+  return member ? { kind: 'changed', member } : { kind: 'unknown_member' };
+}
+
+/** What becomes of the tokens of somebody who leaves; there is no default. */
+export type TokensOfLeaver =
+  /** They go on and are the organization's from now on. */
+  { readonly kind: 'keep' } | { readonly kind: 'reassign'; readonly to: string } | { readonly kind: 'revoke' };
+
+export async function removeMember(what: { ctx: AccountsContext; orgId: OrgId; personId: string; tokens: TokensOfLeaver }): Promise<
+  | { readonly kind: 'removed'; readonly tokens: number; readonly effect: 'projected' | 'unavailable' }
+  /** Whoever is to have the tokens does not belong to the organization, or is the one who leaves. */
+  | { readonly kind: 'unknown_heir' }
+  | Exclude<MemberRefusal, { kind: 'unknown_role' }>
+> {
+  const { ctx, orgId, personId, tokens } = what;
+  const heir = tokens.kind === 'reassign' ? tokens.to : null;
+  const row = await ctx.db.one<{ member: boolean; within: boolean; heir: boolean; removed: boolean; tokens: readonly TokenId[] }>(
+    `
+    with ${OWNERS}, heir as (
+      select m.person_id from org_members m where m.org_id = $1 and m.person_id = $4 and m.person_id <> $2 for key share
+    ), ${SEEN}, removed as (
+      delete from org_members m using seen s
+      where m.org_id = s.org_id and m.person_id = s.person_id and s.permissions <@ $5::text[]
+        and ($3::text <> 'reassign' or exists (select from heir))
+        and (m.role_id <> 'owner' or exists (select from owners o where o.person_id <> $2))
+      returning m.org_id, m.person_id, m.role_id
+    ), passed as (
+      update tokens t set owner_id = (select person_id from heir), status = case when $3::text = 'revoke' then 'revoked' else t.status end
+      from removed d where t.org_id = d.org_id and t.owner_id = d.person_id
+      returning t.org_id, t.token_id, t.status
+    ), audited as (
+      insert into audit_log (org_id, actor, action, subject, details)
+      select d.org_id, $6, 'member.remove', d.person_id, jsonb_build_object('before', jsonb_build_object('role_id', d.role_id), 'tokens', $3::text,
+        'reassigned_to', $4::text, 'token_ids', (select coalesce(jsonb_agg(p.token_id order by p.token_id), '[]') from passed p))
+      from removed d
+    )
+    select exists (select from seen) as member, coalesce((select permissions <@ $5::text[] from seen), false) as within,
+      exists (select from heir) as heir, exists (select from removed) as removed, array(select token_id from passed) as tokens`,
+    [orgId, personId, tokens.kind, heir, heldBy(ctx.actor), nameOf(ctx.actor)],
+  );
+  if (!row?.member) return { kind: 'unknown_member' };
+  if (!row.within) return { kind: 'beyond_own_role' };
+  if (tokens.kind === 'reassign' && !row.heir) return { kind: 'unknown_heir' };
+  if (!row.removed) return { kind: 'last_owner' };
+  if (tokens.kind !== 'revoke') return { kind: 'removed', tokens: row.tokens.length, effect: 'projected' };
+  return { kind: 'removed', tokens: row.tokens.length, effect: await projectAll(ctx, row.tokens) };
+}
+
+/** What one statement cannot tell at once the worker tells later; until then the answer says so. */
+async function projectAll(ctx: AccountsContext, tokens: readonly TokenId[]): Promise<'projected' | 'unavailable'> {
+  let effect: 'projected' | 'unavailable' = 'projected';
+  for (let at = 0; at < tokens.length; at += 20) {
+    const told = await Promise.all(tokens.slice(at, at + 20).map((tokenId) => ctx.project.token(tokenId)));
+    if (told.includes('unavailable')) effect = 'unavailable';
+  }
+  return effect;
+}
+
+/** Sets or lifts what the tokens of a member may spend in a month. */
+export async function setMemberQuota(what: {
+  ctx: Pick<AccountsContext, 'db' | 'clock' | 'actor'>;
+  orgId: OrgId;
+  personId: string;
+  monthlyQuota: number | null;
+}): Promise<{ readonly kind: 'changed'; readonly member: Member } | { readonly kind: 'unknown_member' }> {
+  const { ctx, orgId, personId, monthlyQuota } = what;
+  await ctx.db.query(
+    `
+    with seen as (
+      select * from org_members where org_id = $1 and person_id = $2 for update
+    ), changed as (
+      update org_members m set monthly_quota = $3, updated_at = now() from seen s
+      where m.org_id = s.org_id and m.person_id = s.person_id and s.monthly_quota is distinct from $3 returning m.*
+    )
+    insert into audit_log (org_id, actor, action, subject, details)
+    select c.org_id, $4, 'member.quota', c.person_id, jsonb_build_object('before', jsonb_build_object('monthly_quota', s.monthly_quota),
+      'after', jsonb_build_object('monthly_quota', c.monthly_quota)) from changed c join seen s using (person_id)`,
+    [orgId, personId, monthlyQuota, nameOf(ctx.actor)],
+    { idempotent: true },
+  );
+  const member = await readMember({ ctx, orgId, personId });
+  return member ? { kind: 'changed', member } : { kind: 'unknown_member' };
+}
+
+type Reading = Pick<AccountsContext, 'db' | 'clock'>;
+
+/** In the order in which they came. */
+export async function listMembers(what: {
+  ctx: Reading;
+  orgId: OrgId;
+  after: { readonly createdAt: string; readonly personId: string } | null;
+  limit: number;
+}): Promise<Page<Member>> {
+  const { ctx, orgId, after, limit } = what;
+  const rows = await ctx.db.query<{ member: Member }>(
+    `
+    select ${MEMBER_VIEW} as member from org_members m join roles r on r.role_id = m.role_id
+    where m.org_id = $1 and ($3::text is null or (m.created_at, m.person_id) > ($4::text::timestamptz, $3::text))
+    order by m.created_at, m.person_id limit $5::int`,
+    [orgId, new Date(ctx.clock.nowMs()), after?.personId ?? null, after?.createdAt ?? null, limit + 1],
+    { idempotent: true },
+  );
+  return pageOf(
+    rows.map(({ member }) => member),
+    limit,
+  );
+}
+
+export async function readMember(what: { ctx: Reading; orgId: OrgId; personId: string }): Promise<Member | undefined> {
+  const { ctx, orgId, personId } = what;
+  const row = await ctx.db.one<{ member: Member }>(
+    `
+    select ${MEMBER_VIEW} as member from org_members m join roles r on r.role_id = m.role_id where m.org_id = $1 and m.person_id = $3`,
+    [orgId, new Date(ctx.clock.nowMs()), personId],
+    { idempotent: true },
+  );
+  return row?.member;
+}
+
+/**
+ * Every owner of the organization $1, locked in one order. Whoever waited here sees them as they are now: an owner who
+ * was demoted or removed meanwhile is no longer among them.
+ */
+const OWNERS = `owners as materialized (
+      select o.person_id from org_members o where o.org_id = $1 and o.role_id = 'owner' order by o.person_id for update
+    )`;
+
+/** The member $2 as it is now; locked after the owners, so that no two changes wait for each other. */
+const SEEN = `seen as materialized (
+      select m.org_id, m.person_id, m.role_id, (select r.permissions from roles r where r.role_id = m.role_id) as permissions
+      from org_members m where (select count(*) from owners) >= 0 and m.org_id = $1 and m.person_id = $2 for update
+    )`;
+
+/** The row `m` with its role `r`, at the moment $2. */
+const MEMBER_VIEW = `
+  jsonb_build_object('org_id', m.org_id, 'person_id', m.person_id, 'role_id', m.role_id, 'role_name', r.name,
+    'monthly_quota', m.monthly_quota, 'created_at', m.created_at)
+    || (select jsonb_build_object('tokens', count(*) filter (where t.status <> 'revoked'),
+        'month_spent', coalesce(sum(u.monthly) filter (where u.monthly_ends_at > $2::timestamptz), 0))
+      from tokens t join token_use u using (token_id) where t.org_id = m.org_id and t.owner_id = m.person_id)`;

@@ -1,0 +1,29 @@
+import { bigint, boolean, pgTable, text, timestamp } from 'drizzle-orm/pg-core';
+
+// The typed mirror of the migrations about roles and keys; see schema.ts.
+
+const whole = () => bigint({ mode: 'number' });
+const moment = () => timestamp({ withTimezone: true });
+
+export const accessChanges = pgTable('access_changes', {
+  one: boolean().notNull(),
+  version: whole().notNull(),
+});
+
+export const orgMembers = pgTable('org_members', {
+  org_id: text().notNull(),
+  person_id: text().notNull(),
+  role_id: text().notNull(),
+  monthly_quota: whole(),
+  created_at: moment().notNull(),
+  updated_at: moment().notNull(),
+});
+
+export const roles = pgTable('roles', {
+  role_id: text().notNull(),
+  org_id: text(),
+  name: text().notNull(),
+  permissions: text().array().notNull(),
+  created_at: moment().notNull(),
+  updated_at: moment().notNull(),
+});
