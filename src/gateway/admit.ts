@@ -40,10 +40,11 @@ export async function admit(parts: GatewayParts, exchange: Exchange): Promise<Ad
       continue;
     }
     if (held.kind === 'held') {
-      const { candidates } = offer;
+      const { candidates, note } = offer;
       const { tokenId, orgId } = exchange.caller;
-      parts.journal.held({ requestId: exchange.id, orgId, tokenId, amount: held.amount, floor: ZERO, note: offer.note });
-      return { kind: 'admitted', admission: { priceVersion: book.version, candidates, amount: held.amount, remaining: held.remaining } };
+      const { amount, remaining } = held;
+      const entry = parts.journal.held({ requestId: exchange.id, orgId, tokenId, amount, floor: ZERO, note });
+      return { kind: 'admitted', admission: { priceVersion: book.version, candidates, amount, remaining, entry } };
     }
     return refused(notHeld(parts, exchange, held));
   }

@@ -15,6 +15,7 @@ import type { Candidate } from '../upstreams/pick.js';
 import type { Upstream, Upstreams } from '../upstreams/upstreams.js';
 import type { Authenticator, Caller } from './authenticate.js';
 import type { Endpoint } from './endpoints.js';
+import type { Entry } from './entries.js';
 import type { Journal } from './journal.js';
 import type { OpenRequests } from './open.js';
 import type { Asked } from './request.js';
@@ -53,6 +54,8 @@ export interface Admission {
   amount: MicroCredits;
   /** What the token could spend besides, right after the hold. */
   readonly remaining: MicroCredits;
+  /** What the journal has of it. */
+  readonly entry: Entry;
 }
 
 /** One request and its answer. */

@@ -14,6 +14,7 @@ import {
 import { join } from 'node:path';
 import type { MicroCredits } from '../domain/credits.js';
 import { isOrgId, isRequestId, isTokenId, type OrgId, type RequestId, type TokenId } from '../domain/ids.js';
+import { Entries, type Entry, newEntry, type Segment } from './entries.js';
 
 /**
  * What this process has promised, on its own disk, written before the hot store is told: a line for each hold, each
@@ -24,17 +25,18 @@ export interface Journal {
   /** False when the disk takes no more: then nothing new may be promised. */
   readonly writable: boolean;
   readonly bytes: number;
-  held(line: HeldLine): void;
-  settled(line: SettledLine): void;
+  /** The first line of a request makes its entry; the later ones name it. */
+  held(line: HeldLine, entry?: Entry): Entry;
+  settled(line: SettledLine, entry?: Entry): Entry;
   /**
    * Runs `act` when what was said before is on the disk, at the end of this turn; at once when nothing waits, or the disk
    * takes nothing. A client may hold its whole answer only after that: whoever kills us in between must not make it free.
    */
   afterWrite(act: () => void): void;
   /** Booked in Postgres, or given back without a row: no longer needed. */
-  confirmed(requestId: RequestId): void;
+  confirmed(entry: Entry): void;
   /** Settlements not confirmed yet, by organization. */
-  unconfirmed(): ReadonlyMap<OrgId, readonly RequestId[]>;
+  unconfirmed(): ReadonlyMap<OrgId, readonly Entry[]>;
   /** Every line not confirmed yet, the last of each request, in order. Reads the disk. */
   replay(): Replay;
   close(): void;
@@ -57,9 +59,14 @@ export interface SettledLine {
   readonly event: string;
 }
 
+export interface Replayed<L> {
+  readonly line: L;
+  readonly entry: Entry;
+}
+
 export interface Replay {
-  readonly held: readonly HeldLine[];
-  readonly settled: readonly SettledLine[];
+  readonly held: readonly Replayed<HeldLine>[];
+  readonly settled: readonly Replayed<SettledLine>[];
   /** Lines that are neither: a torn end is expected and not counted here. */
   readonly damaged: number;
 }
@@ -73,12 +80,6 @@ export interface JournalOptions {
   onTrouble(words: string | null): void;
 }
 
-interface Segment {
-  readonly path: string;
-  bytes: number;
-  open: number;
-}
-
 const SEGMENT_BYTES = 16 * 1024 * 1024;
 const BYTES_MAX = 1024 * 1024 * 1024;
 const TRY_AGAIN_MS = 1_000;
@@ -87,17 +88,13 @@ export function openJournal(options: JournalOptions): Journal {
   const { folder, segmentBytes = SEGMENT_BYTES, bytesMax = BYTES_MAX } = options;
   mkdirSync(folder, { recursive: true });
   const writer = new Writer(folder, segmentBytes, options);
-  const where = new Map<RequestId, Segment>();
-  const settledOf = new Map<RequestId, OrgId>();
-  const note = (requestId: RequestId): void => {
-    const segment = writer.current;
-    const before = where.get(requestId);
-    if (before === segment) return;
-    if (before) writer.release(before);
-    segment.open += 1;
-    where.set(requestId, segment);
+  const entries = new Entries();
+  const note = (line: HeldLine | SettledLine, known: Entry | undefined): Entry => {
+    const entry = known ?? newEntry(line);
+    writer.moveTo(entry, writer.current);
+    return entry;
   };
-  for (const old of writer.old) adopt(old, where);
+  for (const old of writer.old) for (const line of linesOf(old.path).lines) writer.moveTo(entries.adopt(line), old);
   return {
     get writable() {
       return writer.healthy && writer.bytes() < bytesMax;
@@ -105,35 +102,27 @@ export function openJournal(options: JournalOptions): Journal {
     get bytes() {
       return writer.bytes();
     },
-    held: (line) => {
-      note(line.requestId);
+    held: (line, known) => {
+      const entry = note(line, known);
       writer.append(`h\t${line.requestId}\t${line.orgId}\t${line.tokenId}\t${line.amount}\t${line.floor}\t${line.note}\n`);
+      return entry;
     },
-    settled: (line) => {
-      note(line.requestId);
-      settledOf.set(line.requestId, line.orgId);
+    settled: (line, known) => {
+      const entry = note(line, known);
+      entries.settle(entry);
       writer.append(`s\t${line.requestId}\t${line.orgId}\t${line.tokenId}\t${line.cost}\t0\t${line.event}\n`);
+      return entry;
     },
     afterWrite: (act) => writer.afterWrite(act),
-    confirmed: (requestId) => {
-      const segment = where.get(requestId);
-      where.delete(requestId);
-      settledOf.delete(requestId);
-      if (segment) writer.release(segment);
+    confirmed: (entry) => {
+      writer.moveTo(entry, null);
+      entries.forget(entry);
     },
-    unconfirmed: () => {
-      const byOrg = new Map<OrgId, RequestId[]>();
-      for (const [requestId, orgId] of settledOf) {
-        const list = byOrg.get(orgId);
-        if (list) list.push(requestId);
-        else byOrg.set(orgId, [requestId]);
-      }
-      return byOrg;
-    },
+    unconfirmed: () => entries.unconfirmed(),
     replay: () => {
       writer.flush();
-      const lines = readSegments(writer.paths(), (requestId) => where.has(requestId));
-      for (const { requestId, orgId } of lines.settled) settledOf.set(requestId, orgId);
+      const lines = readSegments(writer.paths(), entries.byId());
+      for (const { entry } of lines.settled) entries.settle(entry);
       return lines;
     },
     close: () => writer.close(),
@@ -203,9 +192,15 @@ class Writer {
     if (this.current.bytes >= this.segmentBytes) this.rotate();
   }
 
-  release(segment: Segment): void {
-    segment.open -= 1;
-    if (segment.open <= 0 && segment !== this.current) this.drop(segment);
+  /** Its last line is in another segment now, or nowhere any more; a segment that nobody needs is deleted. */
+  moveTo(entry: Entry, segment: Segment | null): void {
+    const before = entry.segment;
+    if (before === segment) return;
+    entry.segment = segment;
+    if (segment) segment.open += 1;
+    if (!before) return;
+    before.open -= 1;
+    if (before.open <= 0 && before !== this.current) this.drop(before);
   }
 
   bytes(): number {
@@ -278,29 +273,20 @@ class Writer {
 
 const NAME = /^\d{12}\.journal$/;
 
-function adopt(segment: Segment, where: Map<RequestId, Segment>): void {
-  for (const { requestId } of linesOf(segment.path).lines) {
-    const before = where.get(requestId);
-    if (before === segment) continue;
-    if (before) before.open -= 1;
-    segment.open += 1;
-    where.set(requestId, segment);
-  }
-}
-
 type Line = ({ readonly kind: 'held' } & HeldLine) | ({ readonly kind: 'settled' } & SettledLine);
 
-function readSegments(paths: readonly string[], wanted: (requestId: RequestId) => boolean): Replay {
-  const held = new Map<RequestId, HeldLine>();
-  const settled = new Map<RequestId, SettledLine>();
+function readSegments(paths: readonly string[], wanted: ReadonlyMap<RequestId, Entry>): Replay {
+  const held = new Map<RequestId, Replayed<HeldLine>>();
+  const settled = new Map<RequestId, Replayed<SettledLine>>();
   let damaged = 0;
   for (const path of paths) {
     const read = linesOf(path);
     damaged += read.damaged;
     for (const line of read.lines) {
-      if (!wanted(line.requestId)) continue;
-      if (line.kind === 'settled') settled.set(line.requestId, line);
-      else held.set(line.requestId, line);
+      const entry = wanted.get(line.requestId);
+      if (!entry) continue;
+      if (line.kind === 'settled') settled.set(line.requestId, { line, entry });
+      else held.set(line.requestId, { line, entry });
     }
   }
   for (const requestId of settled.keys()) held.delete(requestId);

@@ -77,8 +77,8 @@ class RunningLease implements Lease {
     if (this.isAnswered && nowMs - this.checkpointMs >= CHECKPOINT_EVERY_MS) {
       this.checkpointMs = nowMs;
       this.raiseFloor(progress.events, candidate);
-      const { amount } = this.exchange.admission;
-      this.parts.journal.held({ ...this.ids, amount, floor: this.floor.cost, note: this.floor.note(amount) });
+      const { amount, entry } = this.exchange.admission;
+      this.parts.journal.held({ ...this.ids, amount, floor: this.floor.cost, note: this.floor.note(amount) }, entry);
     }
   }
 

@@ -2,6 +2,8 @@ import type { GatewayError } from './errors.js';
 
 /** A request in progress, as the heartbeat and the shutdown see it. */
 export interface Running {
+  /** Its place in the list; kept by the list. */
+  place: number;
   /** Called about once a second: renews the hold's lease, enforces the total time and the patience with slow readers. */
   tick(nowMs: number): void;
   /** Its client left, and it goes on only because its provider bills it whole. */
@@ -26,31 +28,38 @@ export interface OpenRequests {
 }
 
 export function createOpenRequests(backgroundMax: number): OpenRequests {
-  const open = new Set<Running>();
+  // Not a Set: when a busy Set outgrows its table, the old table keeps the new one and all that went through it alive until
+  // the next full collection. A tenth of all our time went into copying requests that were long over.
+  const open: Running[] = [];
   let waiting: (() => void)[] = [];
   return {
     get size() {
-      return open.size;
+      return open.length;
     },
     add: (running) => {
-      open.add(running);
+      running.place = open.length;
+      open.push(running);
     },
     remove: (running) => {
-      open.delete(running);
-      if (open.size > 0 || waiting.length === 0) return;
+      const last = open[open.length - 1];
+      if (!last || open[running.place] !== running) return;
+      open[running.place] = last;
+      last.place = running.place;
+      open.pop();
+      if (open.length > 0 || waiting.length === 0) return;
       for (const resolve of waiting) resolve();
       waiting = [];
     },
     tick: (nowMs) => {
-      for (const running of open) running.tick(nowMs);
+      for (const running of [...open]) running.tick(nowMs);
     },
     restore: (shard) => {
-      for (const running of open) running.restore(shard);
+      for (const running of [...open]) running.restore(shard);
     },
     cutAll: (error) => {
-      for (const running of open) running.cut(error);
+      for (const running of [...open]) running.cut(error);
     },
-    mayFinish: () => [...open].filter((running) => running.isAbandoned()).length < backgroundMax,
-    idle: () => (open.size === 0 ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve))),
+    mayFinish: () => open.filter((running) => running.isAbandoned()).length < backgroundMax,
+    idle: () => (open.length === 0 ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve))),
   };
 }

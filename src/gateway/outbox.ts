@@ -1,7 +1,7 @@
 import type { CreditStore, SettleCommand } from '../credits/store.js';
-import type { RequestId } from '../domain/ids.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
+import type { Entry } from './entries.js';
 import type { Journal } from './journal.js';
 
 /**
@@ -9,12 +9,10 @@ import type { Journal } from './journal.js';
  * again, as often as it needs: settling twice changes nothing. What it took is kept until Postgres has it.
  */
 export interface Outbox {
-  send(command: SettleCommand): void;
+  /** `entry` is what the journal has of the request; a hold that may not even stand has none. */
+  send(command: SettleCommand, entry?: Entry): void;
   /** Sends what the journal already has. */
-  resend(command: SettleCommand): void;
-  /** The epoch under which the store took it; undefined while it has not. */
-  takenUnder(requestId: RequestId): string | undefined;
-  forget(requestId: RequestId): void;
+  resend(command: SettleCommand, entry: Entry): void;
   /** Not taken by the store yet. */
   size(): number;
 }
@@ -28,40 +26,41 @@ export function createOutbox(parts: {
   readonly metrics: Metrics;
   readonly log: Log;
 }): Outbox {
-  const waiting = new Map<RequestId, SettleCommand>();
-  const taken = new Map<RequestId, string>();
-  const attempt = async (command: SettleCommand, delayMs: number): Promise<void> => {
+  let waiting = 0;
+  const done = (entry: Entry | undefined, epoch: string): void => {
+    waiting -= 1;
+    if (!entry) return;
+    entry.onItsWay = false;
+    entry.takenUnder = epoch;
+  };
+  const attempt = async (command: SettleCommand, entry: Entry | undefined, delayMs: number): Promise<void> => {
     const answer = await parts.store.settle(command);
     if (answer.kind === 'settled') {
-      waiting.delete(command.requestId);
-      if (command.event !== null) taken.set(command.requestId, answer.epoch);
+      done(entry, answer.epoch);
       return;
     }
     if (answer.kind === 'unavailable') parts.metrics.storeErrors.inc({ reason: answer.reason });
-    setTimeout(() => start(command, Math.min(delayMs * 2, RETRY_MAX_MS)), delayMs * (0.5 + Math.random())).unref();
+    setTimeout(() => start(command, entry, Math.min(delayMs * 2, RETRY_MAX_MS)), delayMs * (0.5 + Math.random())).unref();
   };
-  const start = (command: SettleCommand, delayMs: number): void => {
-    attempt(command, delayMs).catch((error) => {
+  const start = (command: SettleCommand, entry: Entry | undefined, delayMs: number): void => {
+    attempt(command, entry, delayMs).catch((error) => {
       parts.log.error({ err: error, request_id: command.requestId }, 'a settlement could not be sent');
-      setTimeout(() => start(command, RETRY_MAX_MS), RETRY_MAX_MS).unref();
+      setTimeout(() => start(command, entry, RETRY_MAX_MS), RETRY_MAX_MS).unref();
     });
   };
-  const enqueue = (command: SettleCommand): void => {
-    if (waiting.has(command.requestId)) return;
-    waiting.set(command.requestId, command);
-    start(command, RETRY_FIRST_MS);
+  const enqueue = (command: SettleCommand, entry: Entry | undefined): void => {
+    if (entry?.onItsWay) return;
+    if (entry) entry.onItsWay = true;
+    waiting += 1;
+    start(command, entry, RETRY_FIRST_MS);
   };
   return {
-    send: (command) => {
+    send: (command, known) => {
       const { requestId, orgId, tokenId, cost, event } = command;
-      if (event !== null) parts.journal.settled({ requestId, orgId, tokenId, cost, event });
-      enqueue(command);
+      if (event === null) enqueue(command, undefined);
+      else enqueue(command, parts.journal.settled({ requestId, orgId, tokenId, cost, event }, known));
     },
     resend: enqueue,
-    takenUnder: (requestId) => taken.get(requestId),
-    forget: (requestId) => {
-      taken.delete(requestId);
-    },
-    size: () => waiting.size,
+    size: () => waiting,
   };
 }

@@ -1,7 +1,8 @@
 import type { CreditStore, SettleCommand, ShardState } from '../credits/store.js';
-import { type OrgId, type RequestId, shardOf } from '../domain/ids.js';
+import { type OrgId, shardOf } from '../domain/ids.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
+import type { Entry } from './entries.js';
 import { rowOf } from './event.js';
 import type { HeldLine, Journal, SettledLine } from './journal.js';
 import type { OpenRequests } from './open.js';
@@ -41,27 +42,28 @@ export function createRecovery(parts: {
     }
     if (lost.size === 0) return;
     log.warn({ shards: lost.size }, 'the hot store lost what it had; open holds and unconfirmed settlements are sent again');
-    const lines = journal.replay().settled.filter(({ orgId }) => lost.has(shardOf(orgId)));
-    for (const line of lines) outbox.resend(settleCommand(line));
+    const lines = journal.replay().settled.filter(({ line }) => lost.has(shardOf(line.orgId)));
+    for (const { line, entry } of lines) outbox.resend(settleCommand(line), entry);
   };
 
   /** Only of what was taken before we asked does "not pending" mean "booked". What another life of the data took is lost. */
-  const confirm = async (orgId: OrgId, ids: readonly RequestId[]): Promise<readonly RequestId[]> => {
-    const taken = new Map(ids.map((id) => [id, outbox.takenUnder(id)]));
-    const asked = ids.filter((id) => taken.get(id) !== undefined);
+  const confirm = async (orgId: OrgId, entries: readonly Entry[]): Promise<readonly Entry[]> => {
+    const asked = entries.flatMap((entry) => (entry.takenUnder === undefined ? [] : { entry, under: entry.takenUnder }));
     if (asked.length === 0) return [];
-    const answer = await store.pending(orgId, asked);
+    const answer = await store.pending(
+      orgId,
+      asked.map(({ entry }) => entry.requestId),
+    );
     if (answer.kind === 'unavailable') return [];
     const pending = new Set(answer.ids);
-    const lost: RequestId[] = [];
-    for (const id of asked) {
-      const under = outbox.takenUnder(id);
-      if (under === undefined || under !== taken.get(id)) continue;
+    const lost: Entry[] = [];
+    for (const { entry, under } of asked) {
+      if (entry.takenUnder !== under) continue;
       const isSameLife = lifeOf(under) === lifeOf(answer.epoch);
-      if (isSameLife && pending.has(id)) continue;
-      outbox.forget(id);
-      if (isSameLife) journal.confirmed(id);
-      else lost.push(id);
+      if (isSameLife && pending.has(entry.requestId)) continue;
+      entry.takenUnder = undefined;
+      if (isSameLife) journal.confirmed(entry);
+      else lost.push(entry);
     }
     return lost;
   };
@@ -72,21 +74,23 @@ export function createRecovery(parts: {
       if (left.settled.length + left.held.length > 0) {
         log.info({ settlements: left.settled.length, holds: left.held.length, damaged: left.damaged }, 'finishing what the last run left');
       }
-      for (const line of left.settled) outbox.resend(settleCommand(line));
-      for (const line of left.held) outbox.send(floorCommand(line));
+      for (const { line, entry } of left.settled) outbox.resend(settleCommand(line), entry);
+      for (const { line, entry } of left.held) outbox.send(floorCommand(line), entry);
     },
     look,
     tick: async () => {
       let count = 0;
-      const lost = new Set<RequestId>();
-      for (const [orgId, ids] of journal.unconfirmed()) {
-        count += ids.length;
-        for (let at = 0; at < ids.length; at += ASK_AT_ONCE) {
-          for (const id of await confirm(orgId, ids.slice(at, at + ASK_AT_ONCE))) lost.add(id);
+      const lost = new Set<Entry>();
+      for (const [orgId, entries] of [...journal.unconfirmed()]) {
+        count += entries.length;
+        for (let at = 0; at < entries.length; at += ASK_AT_ONCE) {
+          for (const entry of await confirm(orgId, entries.slice(at, at + ASK_AT_ONCE))) lost.add(entry);
         }
       }
       // The store was lost between taking them and our next look: nobody else will say them again.
-      if (lost.size > 0) for (const line of journal.replay().settled) if (lost.has(line.requestId)) outbox.resend(settleCommand(line));
+      if (lost.size > 0) {
+        for (const { line, entry } of journal.replay().settled) if (lost.has(entry)) outbox.resend(settleCommand(line), entry);
+      }
       parts.metrics.unconfirmed.set(count);
     },
   };

@@ -33,7 +33,7 @@ export function createSettlements(parts: SettlementParts): Settlements {
   let counting = 0;
   const settle = (exchange: AdmittedExchange, outcome: Outcome, counted: Counted): MicroCredits => {
     const priced = priceIt(parts.settings.admission, exchange, outcome, counted.usage);
-    outbox.send(commandFor(exchange, outcome, counted, priced));
+    outbox.send(commandFor(exchange, outcome, counted, priced), exchange.admission.entry);
     observe(parts, counted, priced);
     return priced.cost;
   };

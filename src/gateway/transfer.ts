@@ -18,6 +18,7 @@ const RETRY_PAUSE_MS = 100;
  * after it. Owns the hold: whatever happens, `settlements.finish` is called exactly once.
  */
 export class Transfer implements Running, AttemptOwner {
+  place = -1;
   attempts = 0;
   private readonly parts: GatewayParts;
   private readonly exchange: AdmittedExchange;
