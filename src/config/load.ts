@@ -6,6 +6,7 @@ import type { Settings } from '../domain/settings.js';
 import { openYaml } from './cursor.js';
 import { applyEnvironment, type Environment, type Overrides } from './environment.js';
 import { type Finding, findingAt } from './finding.js';
+import { readMail, readProviders, readSignUp } from './people.js';
 import { readPrices } from './prices.js';
 import { or, readBoolean } from './scalars.js';
 import { readCredits, readGateway, readServer } from './settings.js';
@@ -45,6 +46,9 @@ const TOP = [
   'meters',
   'default_prices',
   'part_bounds',
+  'signup',
+  'mail',
+  'oauth',
 ] as const;
 
 /** Reads everything and says everything that is wrong with it at once. The result is frozen. Never throws. */
@@ -66,6 +70,9 @@ export function loadConfig(options: LoadOptions): Loaded {
     gateway: readGateway(at.gateway, { admission: at.admission, onExhaustion: at.on_exhaustion }),
     upstreams: readUpstreams(at.upstreams, demo),
     trialCredits,
+    signUp: readSignUp(at.signup, trialCredits),
+    mail: readMail(at.mail),
+    providers: readProviders(at.oauth),
   };
   const prices = readPrices(
     { base, groups: at.groups, models: at.models, meters: at.meters, defaults: at.default_prices, partBounds: at.part_bounds },

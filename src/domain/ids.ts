@@ -10,16 +10,30 @@ export type TokenId = Id<'TokenId'>;
 /** `req_` + 32 hex digits of a UUIDv7: sorts by time, and is made here, never by the client. */
 export type RequestId = Id<'RequestId'>;
 
+/** `key_` + 14 base62 characters: a management key. */
+export type KeyId = Id<'KeyId'>;
+/** `role_` + 14 base62 characters: a role an organization made for itself. */
+export type RoleId = Id<'RoleId'>;
+
 /** Hot state is cut into this many hash tags, `{00}` … `{63}`. Fixed for ever: it is written into every token. */
 export const SHARDS = 64;
+
+/** `usr_` + 32 hex digits of a UUIDv7. */
+export type PersonId = Id<'PersonId'>;
 
 const ORG = /^org_([0-5]\d|6[0-3])[0-9A-Za-z]{14}$/;
 const TOKEN = /^tok_([0-5]\d|6[0-3])[0-9A-Za-z]{12}$/;
 const REQUEST = /^req_[0-9a-f]{32}$/;
+const KEY = /^key_[0-9A-Za-z]{14}$/;
+const ROLE = /^role_[0-9A-Za-z]{14}$/;
+const PERSON = /^usr_[0-9a-f]{32}$/;
 
 export const isOrgId = (text: string): text is OrgId => ORG.test(text);
 export const isTokenId = (text: string): text is TokenId => TOKEN.test(text);
+export const isPersonId = (text: string): text is PersonId => PERSON.test(text);
 export const isRequestId = (text: string): text is RequestId => REQUEST.test(text);
+export const isKeyId = (text: string): text is KeyId => KEY.test(text);
+export const isRoleId = (text: string): text is RoleId => ROLE.test(text);
 
 /** `07` for `org_07…` and `tok_07…`: the hash tag under which everything of an organization lives. */
 export const shardOf = (id: OrgId | TokenId): string => id.slice(4, 6);
@@ -31,6 +45,9 @@ export function newOrgId(shard: number = randomBytes(1).readUInt8(0) % SHARDS): 
 export function newTokenId(org: OrgId): TokenId {
   return `tok_${shardOf(org)}${base62(12)}` as TokenId;
 }
+
+export const newKeyId = (): KeyId => `key_${base62(14)}` as KeyId;
+export const newRoleId = (): RoleId => `role_${base62(14)}` as RoleId;
 
 const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 
@@ -69,6 +86,10 @@ export function newRequestId(nowMs: number = Date.now()): RequestId {
   const time = lastMs.toString(16).padStart(12, '0');
   return `req_${time}7${counter.toString(16).padStart(3, '0')}${random}` as RequestId;
 }
+
+/** `usr_…`, `ses_…`: sorts by time like a request's. */
+export const newTimedId = (prefix: string): string => `${prefix}_${newRequestId().slice(4)}`;
+export const newPersonId = (): PersonId => newTimedId('usr') as PersonId;
 
 /** An id for something that happened at another time than now; its place among those of the same millisecond is random. */
 export function requestIdAt(ms: number): RequestId {

@@ -18,6 +18,40 @@ export interface Settings {
   readonly gateway: GatewaySettings;
   readonly upstreams: readonly UpstreamSettings[];
   readonly trialCredits: number;
+  readonly signUp: SignUpSettings;
+  readonly mail: MailSettings | null;
+  readonly providers: readonly ProviderSettings[];
+}
+
+export interface SignUpSettings {
+  /** Whether anybody may make an account. `auto`: as long as only this machine can reach the server. */
+  readonly enabled: boolean | 'auto';
+  /** Whole credits a new person starts with, and after how many days they end. */
+  readonly trialCredits: number;
+  readonly trialDays: number;
+  /** null: addresses of every domain. */
+  readonly allowedDomains: readonly string[] | null;
+}
+
+export interface MailSettings {
+  readonly from: string;
+  /** With user and password in it: never shown. */
+  readonly smtpUrl: string;
+}
+
+/** Another house that says who somebody is, by OpenID Connect discovery or by its three addresses. */
+export interface ProviderSettings {
+  readonly id: string;
+  readonly label: string;
+  readonly clientId: string;
+  readonly clientSecret: string;
+  readonly issuer: string | null;
+  readonly authorizeUrl: string | null;
+  readonly tokenUrl: string | null;
+  readonly userInfoUrl: string | null;
+  readonly scopes: readonly string[];
+  /** It does not say whether it checked an address, but it did. */
+  readonly trustEmail: boolean;
 }
 
 export type Role = 'gateway' | 'api' | 'worker';

@@ -2,6 +2,7 @@ import { getTableConfig, PgTable } from 'drizzle-orm/pg-core';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import * as access from '../../src/db/access.js';
 import { type Database, openDatabase } from '../../src/db/client.js';
+import * as people from '../../src/db/people.js';
 import * as schema from '../../src/db/schema.js';
 import { freshDatabase, type TestDatabase } from '../support/postgres.js';
 
@@ -23,7 +24,7 @@ test('the typed mirror has exactly the tables and columns of the migrated databa
      where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition and a.attnum > 0 and not a.attisdropped
        and c.relname not like 'schema\\_%'`,
   );
-  const mirrored = Object.values({ ...schema, ...access })
+  const mirrored = Object.values({ ...schema, ...access, ...people })
     .filter((one) => one instanceof PgTable)
     .flatMap((table) => {
       const { name, columns } = getTableConfig(table);
