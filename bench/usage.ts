@@ -69,16 +69,16 @@ async function reads(): Promise<void> {
   await totals('everything', {});
   await totals('30 days to the minute', { fromMs: from + 3_700_000, toMs: now - 3_700_000 });
   for (const [name, filter] of rare) await totals(name, filter);
-  await measure('monthly overview', () => readMonth({ ...scope, month: null, nowMs: now }));
-  await measure('history of a year', () => readYear({ ...scope, year: null, nowMs: now }));
-  await measure('overview', () => readRecent({ ...scope, nowMs: now }));
+  await measure('monthly overview', () => readMonth({ ...scope, month: null, nowMs: now, onlyTokens: null }));
+  await measure('history of a year', () => readYear({ ...scope, year: null, nowMs: now, onlyTokens: null }));
+  await measure('overview', () => readRecent({ ...scope, nowMs: now, onlyTokens: null }));
   await measure('one day, line by line', () =>
-    readDay({ ...scope, date: dayText(now - 3 * DAY_MS), filter: { tokenIds: [], agents: [], conversations: [] } }),
+    readDay({ ...scope, date: dayText(now - 3 * DAY_MS), filter: { onlyTokens: null, tokenIds: [], agents: [], conversations: [] } }),
   );
   const question: BucketQuestion = {
     ...{ orgId, width: '1d', from: dayText(from), to: dayText(now + DAY_MS), measure: 'cost', top: 10 },
     groupBy: ['model', 'token'],
-    filter: { models: [], tokenIds: [], endpoints: [], agents: [], conversations: [], endUsers: [] },
+    filter: { onlyTokens: null, models: [], tokenIds: [], endpoints: [], agents: [], conversations: [], endUsers: [] },
   };
   await measure('30 days by model and token', () => readBuckets(db, question));
   await measure('30 days by end user (from rows)', () => readBuckets(db, { ...question, groupBy: ['end_user'] }));

@@ -60,6 +60,7 @@ export function createOffice(deps: OfficeDeps): Office {
     clock: systemClock,
     pepper: deps.secret,
     operatorKey: deps.operatorKey,
+    sessions: { read: async () => null },
     credits: settings.credits,
     ledger,
     live,

@@ -14,14 +14,15 @@ export async function changeQuota(what: {
   ctx: AccountsContext;
   orgId: OrgId;
   tokenId: TokenId;
+  ownerId: string | null;
   op: 'set' | 'add';
   amount: number;
   /** null: the one the token has; the total if it has none. */
   window: QuotaWindow | null;
   ifMatch: string | null;
 }): Promise<ChangedQuota> {
-  const { ctx, orgId, tokenId, op, amount, ifMatch } = what;
-  const token = await readToken({ ctx, orgId, tokenId });
+  const { ctx, orgId, tokenId, ownerId, op, amount, ifMatch } = what;
+  const token = await readToken({ ctx, orgId, tokenId, ownerId });
   if (!token) return { kind: 'unknown_token' };
   const caps = new Map<QuotaWindow, number | null>([
     ['total', token.quota_total],
@@ -31,7 +32,7 @@ export async function changeQuota(what: {
   ]);
   const window = what.window ?? [...caps].find(([, cap]) => cap !== null)?.[0] ?? 'total';
   const column = `quota_${window}`;
-  const update = { ctx, orgId, tokenId, action: 'token.update', ifMatch } as const;
+  const update = { ctx, orgId, tokenId, ownerId, action: 'token.update', ifMatch } as const;
   if (op === 'set') return updateToken({ ...update, changes: { [column]: amount } });
   if (caps.get(window) === null && token.status !== 'revoked') return { kind: 'unlimited', window };
   return updateToken({ ...update, changes: {}, add: { [column]: amount } });

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { base62 } from '../domain/ids.js';
+import { nameOf } from './actor.js';
 import type { AccountsContext } from './context.js';
 import { seal, unseal } from './seal.js';
 
-/** The client's `Idempotency-Key`, within the organization and route it was used for, and what was asked. */
+/** The client's `Idempotency-Key`, within the organization and route it was used for, and what was asked. Each actor's are their own. */
 export interface IdempotencyKey {
   readonly scope: string;
   readonly key: string;
@@ -18,7 +19,11 @@ export type Claim =
  * Remembers for 24 hours what a key stands for, before anything is done. Whoever repeats the key gets the first memo
  * back and goes the same way again, so a crash between the two steps costs nothing.
  */
-export async function claimKey(what: { ctx: AccountsContext; key: IdempotencyKey; memo: string }): Promise<Claim> {
+export async function claimKey(what: {
+  ctx: Pick<AccountsContext, 'db' | 'actor' | 'pepper'>;
+  key: IdempotencyKey;
+  memo: string;
+}): Promise<Claim> {
   const { ctx, key } = what;
   const hash = createHash('sha256').update(JSON.stringify(key.request)).digest('hex');
   const mark = base62(16);
@@ -33,7 +38,7 @@ export async function claimKey(what: { ctx: AccountsContext; key: IdempotencyKey
       created_at = case when k.expires_at < now() then now() else k.created_at end,
       expires_at = case when k.expires_at < now() then excluded.expires_at else k.expires_at end
     returning request_hash, response->>'mark' as mark, response->>'memo' as memo`,
-    [key.scope, key.key, hash, response],
+    [`${key.scope} ${nameOf(ctx.actor)}`, key.key, hash, response],
     { idempotent: true },
   );
   const row = rows[0];

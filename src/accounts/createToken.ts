@@ -33,6 +33,7 @@ export async function createToken(what: {
     digest: digestOf(secret, ctx.pepper),
     last_four: secret.slice(-4),
     created_by: nameOf(ctx.actor),
+    owner_id: ctx.actor.kind === 'person' && ctx.actor.orgId === orgId ? ctx.actor.id : null,
   };
   const token = (await insert(ctx, orgId, row)) ?? (await existing(ctx, orgId, tokenId));
   if (!token) return { kind: 'unknown_org' };
@@ -46,9 +47,9 @@ async function insert(ctx: AccountsContext, orgId: OrgId, row: object): Promise<
   const rows = await db.query<{ token: Token }>(
     `
     with t as (
-      insert into tokens (token_id, org_id, name, project, agent, created_by, last_four, digest, status, expires_at, quota_total,
+      insert into tokens (token_id, org_id, name, project, agent, created_by, owner_id, last_four, digest, status, expires_at, quota_total,
         quota_daily, quota_weekly, quota_monthly, requests_per_minute, tokens_per_minute, concurrency, critical, models, ips)
-      select r.token_id, o.org_id, r.name, r.project, r.agent, r.created_by, r.last_four, r.digest, r.status, r.expires_at, r.quota_total,
+      select r.token_id, o.org_id, r.name, r.project, r.agent, r.created_by, r.owner_id, r.last_four, r.digest, r.status, r.expires_at, r.quota_total,
         r.quota_daily, r.quota_weekly, r.quota_monthly, r.requests_per_minute, r.tokens_per_minute, r.concurrency, r.critical, r.models, r.ips
       from jsonb_populate_record(null::tokens, $1::text::jsonb) r
       join organizations o on o.org_id = $2

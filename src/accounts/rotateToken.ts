@@ -12,9 +12,10 @@ export async function rotateToken(what: {
   ctx: AccountsContext;
   orgId: OrgId;
   tokenId: TokenId;
+  ownerId: string | null;
   graceSeconds: number;
 }): Promise<RotatedToken> {
-  const { ctx, orgId, tokenId, graceSeconds } = what;
+  const { ctx, orgId, tokenId, ownerId, graceSeconds } = what;
   const secret = newTokenSecret(tokenId);
   const changes = {
     digest: digestOf(secret, ctx.pepper),
@@ -22,6 +23,6 @@ export async function rotateToken(what: {
     grace_digest: null, // the statement puts the digest of that moment here, so that two rotations cannot mix
     grace_ends_at: graceSeconds > 0 ? new Date(ctx.clock.nowMs() + graceSeconds * 1_000).toISOString() : null,
   };
-  const updated = await updateToken({ ctx, orgId, tokenId, action: 'token.rotate', changes, ifMatch: null });
+  const updated = await updateToken({ ctx, orgId, tokenId, ownerId, action: 'token.rotate', changes, ifMatch: null });
   return updated.kind === 'updated' ? { ...updated, secret } : updated;
 }

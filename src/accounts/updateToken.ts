@@ -26,6 +26,8 @@ export async function updateToken(what: {
   ctx: AccountsContext;
   orgId: OrgId;
   tokenId: TokenId;
+  /** Only if it is this person's; null = whosever. */
+  ownerId: string | null;
   action: TokenAction;
   changes: TokenChanges | SecretChanges;
   /** Raises quotas by this much, up to what an amount may be; one that is not there stays away. */
@@ -37,7 +39,7 @@ export async function updateToken(what: {
   const rows = await db.query<{ old: Token; new: Token | null }>(
     `
     with t as (
-      select * from tokens where token_id = $1 and org_id = $2 for update
+      select * from tokens where token_id = $1 and org_id = $2 and ($8::text is null or owner_id = $8::text) for update
     ), seen as (
       select token_id, digest, ${TOKEN_VIEW} as view, to_jsonb(t) - '${QUIET}'::text[] as facts from t
     ), changed as (
@@ -63,7 +65,16 @@ export async function updateToken(what: {
       from after join seen using (token_id) where after.facts is distinct from seen.facts or after.digest <> seen.digest
     )
     select seen.view as old, after.view as new from seen left join after using (token_id)`,
-    [tokenId, what.orgId, JSON.stringify(what.changes), action, what.ifMatch, nameOf(ctx.actor), JSON.stringify(what.add ?? {})],
+    [
+      tokenId,
+      what.orgId,
+      JSON.stringify(what.changes),
+      action,
+      what.ifMatch,
+      nameOf(ctx.actor),
+      JSON.stringify(what.add ?? {}),
+      what.ownerId,
+    ],
     { idempotent: what.ifMatch === null && what.add === undefined && action !== 'token.rotate' },
   );
   const row = rows[0];

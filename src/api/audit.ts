@@ -27,7 +27,7 @@ export function auditRoutes(deps: ApiDeps): readonly Route[] {
     route({
       method: 'get',
       path: '/api/v1/admin/audit',
-      permission: 'operator',
+      permission: 'operator.any',
       summary: 'Who changed what, newest first',
       tag: 'books',
       query: z.strictObject({

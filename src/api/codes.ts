@@ -91,11 +91,12 @@ const createRoute = (deps: ApiDeps): Route =>
   route({
     method: 'post',
     path: PATH,
-    permission: 'operator',
+    permission: 'operator.finance',
+    stepUp: true,
     summary: 'Make redemption codes; they are shown in this answer and never again (Accept: text/csv gives a table)',
     tag: 'codes',
     body: BatchIn,
-    keyed: true,
+    keyed: 'required',
     answers: { 201: { description: 'The batch and its codes', schema: BatchWithCodesSchema } },
     handle: async ({ body, actor, idempotencyKey, wantsCsv }) => {
       const { name, credits, count, code_valid_until: validUntil = null, credits_expire_after: lasts = null } = body;
@@ -142,7 +143,7 @@ function listRoute(deps: ApiDeps): Route {
   return route({
     method: 'get',
     path: PATH,
-    permission: 'operator',
+    permission: 'operator.any',
     summary: 'All batches of codes, newest first',
     tag: 'codes',
     query: z.strictObject({ limit: LimitQuery, cursor: CursorQuery }),
@@ -168,7 +169,7 @@ const readRoute = (deps: ApiDeps): Route =>
   route({
     method: 'get',
     path: `${PATH}/{batch}`,
-    permission: 'operator',
+    permission: 'operator.any',
     summary: 'One batch of codes',
     tag: 'codes',
     params: BatchParams,
@@ -183,7 +184,7 @@ const disableRoute = (deps: ApiDeps): Route =>
   route({
     method: 'post',
     path: `${PATH}/{batch}/disable`,
-    permission: 'operator',
+    permission: 'operator.finance',
     summary: 'Make the unused codes of a batch worthless; what was redeemed stays',
     tag: 'codes',
     params: BatchParams,
@@ -199,7 +200,7 @@ function redemptionsRoute(deps: ApiDeps): Route {
   return route({
     method: 'get',
     path: `${PATH}/{batch}/redemptions`,
-    permission: 'operator',
+    permission: 'operator.any',
     summary: 'Who redeemed codes of a batch, newest first',
     tag: 'codes',
     params: BatchParams,

@@ -1,4 +1,5 @@
 import type { AccountsContext } from '../accounts/context.js';
+import type { Sessions } from '../accounts/people/session.js';
 import type { AmountOut, MicroCredits } from '../domain/credits.js';
 import { amountOut } from '../domain/credits.js';
 import type { OrgId } from '../domain/ids.js';
@@ -16,6 +17,8 @@ export interface ApiDeps {
   readonly clock: AccountsContext['clock'];
   readonly pepper: string;
   readonly operatorKey: string;
+  /** Whose session cookie it is. */
+  readonly sessions: Sessions;
   readonly credits: CreditSettings;
   readonly ledger: LedgerPort;
   readonly prices: () => PriceBook;

@@ -25,7 +25,8 @@ export const grantRoutes = (deps: ApiDeps): readonly Route[] => [
   route({
     method: 'post',
     path: '/api/v1/admin/orgs/{org}/grants',
-    permission: 'operator',
+    permission: 'operator.finance',
+    stepUp: true,
     summary: 'Add credits to an organization',
     tag: 'credits',
     params: z.object({ org: idParam(isOrgId, 'org_07Ab12Cd34Ef56Gh') }),
@@ -35,7 +36,7 @@ export const grantRoutes = (deps: ApiDeps): readonly Route[] => [
       expires_at: TimeIn.nullable().optional(),
       kind: z.enum(GRANT_KINDS).default('manual'),
     }),
-    keyed: true,
+    keyed: 'required',
     answers: { 201: { description: 'The grant', schema: GrantSchema } },
     handle: async ({ params, body, actor, idempotencyKey }) => {
       const orgId = params.org;

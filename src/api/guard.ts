@@ -1,40 +1,167 @@
-import { type Actor, decide, type Permission } from '../accounts/actor.js';
+import { type Actor, decide, type Reach } from '../accounts/actor.js';
+import { identifyKey } from '../accounts/keys/identifyKey.js';
+import type { SignedIn } from '../accounts/people/session.js';
+import { findMembership, listMemberships, type Membership } from '../accounts/roles/memberships.js';
+import type { RuleName } from '../accounts/roles/rules.js';
+import { isOrgId } from '../domain/ids.js';
 import { sameSecret } from '../domain/secrets.js';
-import { forbidden, notFound, type Problem, unauthorized, wrongCredential } from './problem.js';
+import type { ApiDeps } from './deps.js';
+import {
+  forbidden,
+  foreignOrigin,
+  notFound,
+  organizationNeeded,
+  type Problem,
+  stepUpRequired,
+  unauthorized,
+  wrongCredential,
+} from './problem.js';
+import type { Caller } from './route.js';
 
-export type Guarded = { readonly kind: 'actor'; readonly actor: Actor } | Problem;
+/** What of a request and its route decides whether it is let in. */
+export interface Knock {
+  readonly headers: Headers;
+  readonly url: string;
+  readonly method: string;
+  readonly permission: RuleName | 'public';
+  readonly stepUp: boolean;
+  /** `named`: the path names it; `own`: the short form, which means the one the caller belongs to; `none`: not about one. */
+  readonly org: { readonly kind: 'named'; readonly id: string } | { readonly kind: 'own' } | { readonly kind: 'none' };
+}
 
-/** Stands in front of every handler: who asks, and whether they may. `permission` comes from the route's own row. */
-export function guard(what: {
-  authorization: string | undefined;
-  operatorKey: string;
-  permission: Permission | 'public';
-  orgId: string | null;
-}): Guarded {
-  if (what.permission === 'public') return { kind: 'actor', actor: { kind: 'system', part: 'public' } };
-  const who = identify(what.authorization, what.operatorKey);
+export type Guarded = { readonly kind: 'caller'; readonly caller: Caller; readonly orgId: string | null } | Problem;
+
+const EVERYTHING: Reach = { ownerId: null };
+const NOBODY: Actor = { kind: 'system', part: 'public' };
+const STEP_UP_MS = 10 * 60_000;
+
+/** Stands in front of every handler: who asks, and whether they may. What is needed comes from the route's own row. */
+export async function guard(deps: ApiDeps, knock: Knock): Promise<Guarded> {
+  if (!isOurOrigin(knock)) return foreignOrigin();
+  if (knock.permission === 'public') {
+    const caller: Caller = { actor: NOBODY, reach: EVERYTHING, may: () => null, again: async () => true, session: null };
+    return { kind: 'caller', caller, orgId: null };
+  }
+  const who = await identify(deps, knock);
   if (who.kind === 'problem') return who;
-  switch (decide(who.actor, what.permission, what.orgId)) {
-    case 'allowed':
-      return who;
-    case 'forbidden':
-      return forbidden(what.permission);
+  const { actor, orgId, session } = who;
+  if (knock.org.kind === 'own' && orgId === null) return organizationNeeded();
+  const decision = decide(actor, knock.permission, orgId);
+  switch (decision.kind) {
     case 'foreign':
       return notFound('There is no organization with this id.');
+    case 'forbidden':
+      return forbidden(decision.missing);
+    case 'wrong_credential':
+      return wrongCredential(WRONG[actor.kind]);
+    case 'allowed': {
+      if (knock.stepUp && actor.kind === 'person' && !actor.isProved) return stepUpRequired();
+      const may = (rule: RuleName): Reach | null => {
+        const other = decide(actor, rule, orgId);
+        return other.kind === 'allowed' ? other.reach : null;
+      };
+      const again = async (): Promise<boolean> => {
+        const now = await guard(deps, knock);
+        return now.kind === 'caller' && now.caller.reach.ownerId === decision.reach.ownerId;
+      };
+      return { kind: 'caller', caller: { actor, reach: decision.reach, may, again, session }, orgId };
+    }
   }
+}
+
+const WRONG: Readonly<Record<Actor['kind'], string>> = {
+  operator: 'The operator key belongs to no person. Sign in to use this.',
+  system: 'This is not for the server itself.',
+  person: 'A session cannot do that.',
+  key: 'A management key cannot do that, whatever its scopes. Sign in to use this.',
+};
+
+interface Identified {
+  readonly kind: 'identified';
+  readonly actor: Actor;
+  readonly orgId: string | null;
+  readonly session: SignedIn | null;
 }
 
 const BEARER = /^Bearer +(\S{1,400})$/i;
 
-function identify(authorization: string | undefined, operatorKey: string): Guarded {
-  if (authorization === undefined) return unauthorized("No credential was sent. Send 'Authorization: Bearer ok-fb-…'.");
+async function identify(deps: ApiDeps, knock: Knock): Promise<Identified | Problem> {
+  const authorization = knock.headers.get('authorization');
+  if (authorization === null || authorization === '') return identifyPerson(deps, knock);
   const secret = BEARER.exec(authorization)?.[1];
-  if (secret === undefined) return unauthorized("The Authorization header must read 'Bearer ok-fb-…'.");
-  if (sameSecret(secret, operatorKey)) return { kind: 'actor', actor: { kind: 'operator' } };
+  if (secret === undefined) return unauthorized("The Authorization header must read 'Bearer ok-fb-…' or 'Bearer mk-fb-…'.");
+  if (sameSecret(secret, deps.operatorKey)) {
+    const named = knock.org.kind === 'own' ? namedOrg(knock.headers) : null;
+    const orgId = knock.org.kind === 'named' ? knock.org.id : named;
+    return { kind: 'identified', actor: { kind: 'operator' }, orgId, session: null };
+  }
+  if (secret.startsWith('mk-fb-')) return identifyKeyHolder(deps, knock, secret);
   if (secret.startsWith('sk-fb-'))
-    return wrongCredential('This is an API token: it spends on /v1 and manages nothing. Use the operator key (ok-fb-…).');
-  if (secret.startsWith('mk-fb-')) return wrongCredential('Management keys are not served here yet. Use the operator key (ok-fb-…).');
+    return wrongCredential('This is an API token: it spends on /v1 and manages nothing. Use a management key (mk-fb-…) or sign in.');
   return unauthorized(
     'This key is not known here. Check that it was copied whole; the operator key is in operator.key in the data folder.',
   );
+}
+
+async function identifyKeyHolder(deps: ApiDeps, { org }: Knock, secret: string): Promise<Identified | Problem> {
+  const found = await identifyKey({ db: deps.db, secret, pepper: deps.pepper, nowMs: deps.clock.nowMs() });
+  if (found.kind === 'revoked') return unauthorized('This management key was revoked. Use another one.');
+  if (found.kind === 'expired') return unauthorized('This management key has expired. Use another one.');
+  if (found.kind === 'unknown') return unauthorized('This management key is not known here. Check that it was copied whole.');
+  const { actor } = found;
+  const orgId = org.kind === 'named' ? org.id : org.kind === 'own' ? actor.orgId : null;
+  return { kind: 'identified', actor, orgId, session: null };
+}
+
+async function identifyPerson(deps: ApiDeps, { headers, org }: Knock): Promise<Identified | Problem> {
+  const session = await deps.sessions.read(headers);
+  if (!session) return unauthorized("No credential was sent, or the session has ended. Sign in, or send 'Authorization: Bearer mk-fb-…'.");
+  const { personId, operatorRole } = session;
+  const member = await membershipFor(
+    deps,
+    personId,
+    org.kind === 'own' ? namedOrg(headers) : org.kind === 'named' ? org.id : null,
+    org.kind,
+  );
+  const actor: Actor = {
+    kind: 'person',
+    id: personId,
+    orgId: member?.org_id ?? null,
+    permissions: new Set(member?.permissions),
+    operatorRole,
+    isProved: deps.clock.nowMs() - session.authenticatedAt.getTime() < STEP_UP_MS,
+  };
+  const orgId = org.kind === 'named' ? org.id : (namedOrg(headers) ?? member?.org_id ?? null);
+  return { kind: 'identified', actor, orgId: org.kind === 'none' ? null : orgId, session };
+}
+
+/** The one the request names; in the short form without a name the only one there is. */
+async function membershipFor(
+  { db }: ApiDeps,
+  personId: string,
+  orgId: string | null,
+  kind: Knock['org']['kind'],
+): Promise<Membership | undefined> {
+  if (orgId !== null) return isOrgId(orgId) ? findMembership(db, personId, orgId) : undefined;
+  if (kind === 'none') return undefined;
+  const [only, second] = await listMemberships(db, personId, 2);
+  return second ? undefined : only;
+}
+
+function namedOrg(headers: Headers): string | null {
+  const name = headers.get('x-organization');
+  return name !== null && isOrgId(name) ? name : null;
+}
+
+const READING = new Set(['GET', 'HEAD', 'OPTIONS']);
+
+/**
+ * A browser sends the cookie along with what other sites make it ask. So a change without another credential has to say
+ * that it comes from a page of this server; a name in a header is enough, because pages cannot choose that one.
+ */
+function isOurOrigin({ headers, url, method, permission }: Knock): boolean {
+  if (READING.has(method) || headers.get('authorization')) return true;
+  const origin = headers.get('origin');
+  if (origin === null) return permission === 'public' || headers.get('cookie') === null;
+  return URL.canParse(origin) && new URL(origin).host === new URL(url).host;
 }

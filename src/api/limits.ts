@@ -71,7 +71,7 @@ const writeRoute = (deps: ApiDeps): Route =>
   route({
     method: 'put',
     path: '/api/v1/orgs/{org}/limits',
-    permission: 'limits.manage',
+    permission: 'limits.write',
     summary: 'Replace the limits; in force for the very next request',
     tag: 'limits',
     params: OrgParams,

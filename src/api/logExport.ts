@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import { readOrg } from '../accounts/readOrg.js';
+import { tokensWithin } from '../accounts/roles/ownTokens.js';
 import { isOrgId } from '../domain/ids.js';
 import { exportLogs, type NamedLogRow } from '../usage/exportLogs.js';
 import type { ApiDeps } from './deps.js';
@@ -20,8 +21,8 @@ export const logExportRoute = (deps: ApiDeps): Route =>
     params: z.object({ org: idParam(isOrgId, 'org_07Ab12Cd34Ef56Gh') }),
     query: LogFilters.extend({ format: z.enum(['csv', 'ndjson']).default('csv') }),
     answers: { 200: { description: 'The file', schema: z.string(), type: 'text/csv' } },
-    handle: async ({ params, query }) => {
-      const filter = filterOf(query);
+    handle: async ({ params, query, reach }) => {
+      const filter = filterOf(query, await tokensWithin(deps.db, params.org, reach));
       if (isProblem(filter)) return filter;
       const org = await readOrg({ ctx: deps, orgId: params.org });
       if (!org) return noSuchOrg();

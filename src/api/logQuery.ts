@@ -40,10 +40,11 @@ export const LogFilters = z.strictObject({
 
 export type LogFilterQuery = z.output<typeof LogFilters>;
 
-export function filterOf(query: LogFilterQuery): LogFilter | Problem {
+export function filterOf(query: LogFilterQuery, onlyTokens: LogFilter['onlyTokens']): LogFilter | Problem {
   const { from, to } = query;
   if (from && to && from >= to) return invalid([{ pointer: '?to', code: 'not_after_from', message: '`to` must be later than `from`.' }]);
   return {
+    onlyTokens,
     fromMs: from === undefined ? null : Date.parse(from),
     toMs: to === undefined ? null : Date.parse(to),
     models: query.model ?? [],

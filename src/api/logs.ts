@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import { readOrg } from '../accounts/readOrg.js';
+import { tokensWithin } from '../accounts/roles/ownTokens.js';
 import { isOrgId, isRequestId } from '../domain/ids.js';
 import { listLogs } from '../usage/listLogs.js';
 import { readLog } from '../usage/readLog.js';
@@ -38,11 +39,11 @@ function listRoute(deps: ApiDeps): Route {
     params: OrgParams,
     query: Query,
     answers: { 200: { description: 'A page', schema: Page } },
-    handle: async ({ params, query }) => {
+    handle: async ({ params, query, reach }) => {
       const { limit, cursor, include, ...asked } = query;
-      const filter = filterOf(asked);
+      const filter = filterOf(asked, await tokensWithin(deps.db, params.org, reach));
       if (isProblem(filter)) return filter;
-      const filters = ['logs', params.org, filter];
+      const filters = ['logs', params.org, { ...filter, onlyTokens: reach.ownerId }];
       const place = cursor === undefined ? [] : cursors.read(cursor, filters);
       if (typeof place === 'string') return badCursor(place);
       const scope = { db: deps.db, orgId: params.org, filter };
@@ -71,8 +72,9 @@ const readRoute = (deps: ApiDeps): Route =>
     tag: 'logs',
     params: OrgParams.extend({ request_id: idParam(isRequestId, 'req_019ab0f4c2d87c3ea1b2c3d4e5f60718') }),
     answers: { 200: { description: 'The request', schema: LogDetailSchema } },
-    handle: async ({ params }) => {
-      const row = await readLog({ db: deps.db, orgId: params.org, requestId: params.request_id });
+    handle: async ({ params, reach }) => {
+      const onlyTokens = await tokensWithin(deps.db, params.org, reach);
+      const row = await readLog({ db: deps.db, orgId: params.org, requestId: params.request_id, onlyTokens });
       return row ? answer(200, logDetailOut(deps, row)) : notFound('There is no settled request with this id.');
     },
   });

@@ -67,7 +67,7 @@ const createRoute = (deps: ApiDeps): Route =>
   route({
     method: 'post',
     path: '/api/v1/admin/orgs',
-    permission: 'operator',
+    permission: 'operator.admin',
     summary: 'Make an organization; it starts with 0 credits',
     tag: 'organizations',
     body: z.strictObject({ name: text(200) }),
@@ -87,7 +87,7 @@ function listRoute(deps: ApiDeps): Route {
   return route({
     method: 'get',
     path: '/api/v1/admin/orgs',
-    permission: 'operator',
+    permission: 'operator.any',
     summary: 'All organizations, newest first',
     tag: 'organizations',
     query: z.strictObject({ limit: LimitQuery, cursor: CursorQuery, status: z.enum(['active', 'suspended']).optional() }),
@@ -113,7 +113,7 @@ const readRoute = (deps: ApiDeps): Route =>
   route({
     method: 'get',
     path: '/api/v1/admin/orgs/{org}',
-    permission: 'operator',
+    permission: 'operator.any',
     summary: 'One organization',
     tag: 'organizations',
     params: OrgParams,
@@ -143,7 +143,7 @@ const updateRoute = (deps: ApiDeps): Route =>
   route({
     method: 'patch',
     path: '/api/v1/admin/orgs/{org}',
-    permission: 'operator',
+    permission: 'operator.admin',
     summary: 'Change what an organization may do; in force for the very next request',
     tag: 'organizations',
     params: OrgParams,

@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi';
+import { tokensWithin } from '../accounts/roles/ownTokens.js';
 import { isOrgId } from '../domain/ids.js';
 import { listLogs } from '../usage/listLogs.js';
 import { EVERY_LOG } from '../usage/logFilter.js';
@@ -36,18 +37,21 @@ export const overviewRoutes = (deps: ApiDeps): readonly Route[] => [
   route({
     method: 'get',
     path: '/api/v1/orgs/{org}/overview',
-    permission: 'usage.read',
+    permission: 'overview.read',
     summary: 'Is everything all right? Balance, month, last days and requests in one call',
     tag: 'usage',
     params: z.object({ org: idParam(isOrgId, 'org_07Ab12Cd34Ef56Gh') }),
     answers: { 200: { description: 'The overview', schema: OverviewSchema } },
-    handle: async ({ params }) => {
+    handle: async ({ params, reach, may }) => {
       const orgId = params.org;
-      const [wallet, month, recent, logs] = await Promise.all([
+      const onlyTokens = await tokensWithin(deps.db, orgId, reach);
+      const logs = may('logs.read');
+      const onlyLogs = logs === null ? [] : await tokensWithin(deps.db, orgId, logs);
+      const [wallet, month, recent, requests] = await Promise.all([
         deps.ledger.wallet(orgId),
-        monthOf(deps, orgId, null),
-        readRecent({ db: deps.db, orgId, nowMs: deps.clock.nowMs() }),
-        listLogs({ db: deps.db, orgId, filter: EVERY_LOG, before: null, limit: RECENT_REQUESTS }),
+        monthOf(deps, { orgId, month: null, onlyTokens }),
+        readRecent({ db: deps.db, orgId, nowMs: deps.clock.nowMs(), onlyTokens }),
+        listLogs({ db: deps.db, orgId, filter: { ...EVERY_LOG, onlyTokens: onlyLogs }, before: null, limit: RECENT_REQUESTS }),
       ]);
       if (!wallet || !month || !recent) return noSuchOrg();
       const balance = balanceOut(deps, orgId, wallet);
@@ -60,7 +64,7 @@ export const overviewRoutes = (deps: ApiDeps): readonly Route[] => [
         days: recent.days.map((day) => ({ date: day.date, totals: totalsOut(deps, day) })),
         top_models: recent.top_models.map(({ model, requests, cost }) => ({ model, requests, cost: shown(deps, cost) })),
         attention: [...recent.attention],
-        requests: logs.rows.map((row) => logOut(deps, row)),
+        requests: requests.rows.map((row) => logOut(deps, row)),
       });
     },
   }),

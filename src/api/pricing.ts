@@ -77,7 +77,7 @@ const listRoute = (deps: ApiDeps): Route =>
   route({
     method: 'get',
     path: '/api/v1/orgs/{org}/pricing',
-    permission: 'usage.read',
+    permission: 'pricing.read',
     summary: 'What everything costs this organization now',
     tag: 'prices',
     params: OrgParams,
@@ -131,7 +131,7 @@ const estimateRoute = (deps: ApiDeps): Route =>
   route({
     method: 'post',
     path: '/api/v1/orgs/{org}/pricing/estimate',
-    permission: 'usage.read',
+    permission: 'pricing.read',
     summary: 'What a request would cost, counted with the tokenizer that bills',
     tag: 'prices',
     params: OrgParams,

@@ -66,9 +66,41 @@ export const unauthorized = (detail: string): Problem => ({
 
 export const wrongCredential = (detail: string): Problem => problem(403, 'wrong_credential', 'This credential cannot do that', detail);
 
-export const forbidden = (permission: string): Problem => ({
-  ...problem(403, 'forbidden', 'Not allowed', `This needs the permission ${permission}.`),
-  more: { required_permission: permission },
+export const forbidden = (missing: { readonly permission: string } | { readonly scope: string }): Problem =>
+  'scope' in missing
+    ? {
+        ...problem(403, 'forbidden', 'Not allowed', `This key needs the scope ${missing.scope}.`),
+        more: { required_scope: missing.scope },
+      }
+    : {
+        ...problem(403, 'forbidden', 'Not allowed', `This needs the permission ${missing.permission}.`),
+        more: { required_permission: missing.permission },
+      };
+
+export const stepUpRequired = (): Problem =>
+  problem(
+    403,
+    'step_up_required',
+    'Show that it is you',
+    'This needs your password or a one-time code, given within the last ten minutes. Confirm it is you, and repeat the request.',
+  );
+
+export const foreignOrigin = (): Problem =>
+  problem(
+    403,
+    'foreign_origin',
+    'Sent from another site',
+    'A change with a session cookie must come from a page of this server: its Origin header does not name it. Programs use a management key.',
+  );
+
+export const organizationNeeded = (): Problem => ({
+  ...invalid([
+    {
+      pointer: 'X-Organization',
+      code: 'missing',
+      message: 'You belong to several organizations, or to none. Name one by its id (org_…) here, or use /api/v1/orgs/{org}/….',
+    },
+  ]),
 });
 
 export const notFound = (what: string): Problem => problem(404, 'not_found', 'Not found', `${what} Check the id and who it belongs to.`);
@@ -90,6 +122,11 @@ export const refused = (status: 402 | 403 | 404 | 409 | 410, code: string, detai
 export const tooMany = (code: string, detail: string, waitMs: number): Problem => ({
   ...problem(429, code, 'Too many attempts', detail),
   headers: { 'retry-after': String(Math.max(1, Math.ceil(waitMs / 1000))) },
+});
+
+export const tooFast = (waitMs: number): Problem => ({
+  ...tooMany('rate_limited', `Too many requests with this credential. Try again in ${Math.max(1, Math.ceil(waitMs / 1000))} s.`, waitMs),
+  title: 'Too many requests',
 });
 
 export const conflict = (code: string, detail: string): Problem => problem(409, code, 'Not possible as things stand', detail);

@@ -10,7 +10,7 @@ export const reconciliationRoutes = (deps: ApiDeps): readonly Route[] => [
   route({
     method: 'get',
     path: '/api/v1/admin/reconciliation',
-    permission: 'operator',
+    permission: 'operator.finance',
     summary: 'Recompute everything from the entries and compare',
     tag: 'books',
     answers: { 200: { description: 'What was checked and what does not agree', schema: ReconciliationSchema } },

@@ -28,7 +28,7 @@ export const redemptionRoutes = (deps: ApiDeps): readonly Route[] => [
     tag: 'codes',
     params: z.object({ org: idParam(isOrgId, 'org_07Ab12Cd34Ef56Gh') }),
     body: z.strictObject({ code: z.string().min(1, 'Write the code here.').max(200, 'At most 200 characters.') }),
-    keyed: true,
+    keyed: 'required',
     answers: { 200: { description: 'What it gave', schema: RedeemedSchema } },
     handle: async ({ params, body, actor, idempotencyKey }) => {
       const key = idempotencyKey === null ? undefined : { scope: `redemptions:${params.org}`, key: idempotencyKey };

@@ -1,5 +1,7 @@
 import { z } from '@hono/zod-openapi';
-import type { Actor, Permission } from '../accounts/actor.js';
+import type { Actor, Reach } from '../accounts/actor.js';
+import type { SignedIn } from '../accounts/people/session.js';
+import type { RuleName } from '../accounts/roles/rules.js';
 import { fieldErrors, inBody, inQuery } from './fieldErrors.js';
 import { type FieldError, invalid, notFound, type Problem } from './problem.js';
 
@@ -10,14 +12,16 @@ export interface RouteSpec<P extends z.ZodType, Q extends z.ZodType, B extends z
   readonly method: Method;
   /** `/api/v1/orgs/{org}/tokens`; `{org}` is the organization the permission is asked for. */
   readonly path: string;
-  readonly permission: Permission | 'public';
+  readonly permission: RuleName | 'public';
+  /** People have to have given their password or a one-time code within the last ten minutes. */
+  readonly stepUp?: boolean;
   readonly summary: string;
   readonly tag: string;
   readonly params?: P;
   readonly query?: Q;
   readonly body?: B;
-  /** Takes `Idempotency-Key`. */
-  readonly keyed?: boolean;
+  /** Takes `Idempotency-Key`; `required`: people and management keys have to send one, the operator key may. */
+  readonly keyed?: boolean | 'required';
   /** Takes `If-Match` and answers `ETag`. */
   readonly conditional?: boolean;
   /** `type` when it is not JSON. */
@@ -30,6 +34,14 @@ export interface Call<P, Q, B> {
   readonly query: Q;
   readonly body: B;
   readonly actor: Actor;
+  /** Whether the permission is for everything, or for what concerns tokens of one's own. */
+  readonly reach: Reach;
+  /** As far as the same actor may do something else here; null = not at all. */
+  may(rule: RuleName): Reach | null;
+  /** Asks again whether all this is still so, for answers that take long. */
+  again(): Promise<boolean>;
+  /** Of a person with a session cookie. */
+  readonly session: SignedIn | null;
   readonly requestId: string;
   readonly idempotencyKey: string | null;
   readonly ifMatch: string | null;
@@ -75,14 +87,19 @@ export interface RawCall {
     readonly accept?: string | undefined;
     readonly lastEventId?: string | undefined;
   };
-  readonly actor: Actor;
+  readonly caller: Caller;
   readonly requestId: string;
 }
+
+/** Who calls, as the guard has found. */
+export interface Caller extends Pick<Call<never, never, never>, 'actor' | 'reach' | 'may' | 'again' | 'session'> {}
 
 type AnySpec = Omit<RouteSpec<z.ZodType, z.ZodType, z.ZodType>, 'handle'>;
 
 /** A route whose types are sealed inside: it validates what it is given, all of it at once, and answers. */
 export interface Route extends AnySpec {
+  /** Without the organization in its path: it is the caller's. */
+  readonly isShort?: boolean;
   respond(raw: RawCall): Promise<Answer | Problem>;
 }
 
@@ -106,13 +123,13 @@ export function route<P extends z.ZodType = typeof Nothing, Q extends z.ZodType 
       ...headers.errors,
     ];
     if (!asked.success || !sent.success || errors.length > 0) return invalid(errors);
-    const { actor, requestId } = raw;
+    const { caller, requestId } = raw;
     const { idempotencyKey, ifMatch } = headers;
     return handle({
       params: params.data as z.output<P>,
       query: asked.data as z.output<Q>,
       body: sent.data as z.output<B>,
-      actor,
+      ...caller,
       requestId,
       idempotencyKey,
       ifMatch,
@@ -134,6 +151,8 @@ function plainQuery(query: ReadonlyMap<string, readonly string[]>): Record<strin
 
 /** Printable ASCII, because header values beyond it mean different things to different proxies. */
 const KEY = /^[\x21-\x7e]{1,255}$/;
+/** The operator's commands and documented calls came before this demand, and go on without. */
+const KEYED: ReadonlySet<Actor['kind']> = new Set(['person', 'key']);
 const ETAG = /^(?:W\/)?"([\w-]{1,100})"$/;
 
 function headersOf(spec: Pick<AnySpec, 'keyed' | 'conditional'>, raw: RawCall) {
@@ -141,6 +160,12 @@ function headersOf(spec: Pick<AnySpec, 'keyed' | 'conditional'>, raw: RawCall) {
   const key = spec.keyed ? raw.headers.idempotencyKey : undefined;
   if (key !== undefined && !KEY.test(key))
     errors.push({ pointer: 'Idempotency-Key', code: 'wrong_form', message: 'Use 1 to 255 printable ASCII characters without spaces.' });
+  if (key === undefined && spec.keyed === 'required' && KEYED.has(raw.caller.actor.kind))
+    errors.push({
+      pointer: 'Idempotency-Key',
+      code: 'missing',
+      message: 'Send this header with a value of your own, and the same one again when you repeat the request: it is done once.',
+    });
   const match = spec.conditional ? raw.headers.ifMatch : undefined;
   const tag = match === undefined || match === '*' ? null : (ETAG.exec(match)?.[1] ?? undefined);
   if (tag === undefined) errors.push({ pointer: 'If-Match', code: 'wrong_form', message: 'Send the ETag as it was answered, in quotes.' });

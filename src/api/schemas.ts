@@ -78,6 +78,7 @@ export const ProblemSchema = z
     request_id: z.string(),
     errors: z.array(z.strictObject({ pointer: z.string(), code: z.string(), message: z.string() })).optional(),
     required_permission: z.string().optional(),
+    required_scope: z.string().optional(),
     resolve_url: z.string().optional(),
   })
   .openapi('Problem');

@@ -41,14 +41,17 @@ const action = (deps: ApiDeps, { method, end, action, changes, summary }: Switch
   route({
     method,
     path: `/api/v1/orgs/{org}/tokens/{token}${end}`,
-    permission: 'tokens.manage',
+    permission: 'tokens.write',
     summary,
     tag: 'tokens',
     params: TokenParams,
     answers: { 200: { description: 'The token as it is now', schema: TokenSchema } },
-    handle: async ({ params, actor }) => {
+    handle: async ({ params, actor, reach }) => {
       const ctx = contextFor(deps, actor);
-      return tokenAnswer(deps, await updateToken({ ctx, orgId: params.org, tokenId: params.token, action, changes, ifMatch: null }));
+      return tokenAnswer(
+        deps,
+        await updateToken({ ctx, orgId: params.org, tokenId: params.token, ...reach, action, changes, ifMatch: null }),
+      );
     },
   });
 
@@ -56,7 +59,7 @@ const rotate = (deps: ApiDeps): Route =>
   route({
     method: 'post',
     path: '/api/v1/orgs/{org}/tokens/{token}/rotate',
-    permission: 'tokens.manage',
+    permission: 'tokens.write',
     summary: 'A new secret for the same token; the old one may work on for a while',
     tag: 'tokens',
     params: TokenParams,
@@ -64,9 +67,9 @@ const rotate = (deps: ApiDeps): Route =>
       grace_seconds: z.int().min(0, '0 or more.').max(GRACE_SECONDS_MAX, `At most ${GRACE_SECONDS_MAX} (30 days).`).default(0),
     }),
     answers: { 200: { description: 'The token and its new secret', schema: TokenWithSecretSchema } },
-    handle: async ({ params, body, actor }) => {
+    handle: async ({ params, body, actor, reach }) => {
       const ctx = contextFor(deps, actor);
-      const rotated = await rotateToken({ ctx, orgId: params.org, tokenId: params.token, graceSeconds: body.grace_seconds });
+      const rotated = await rotateToken({ ctx, orgId: params.org, tokenId: params.token, ...reach, graceSeconds: body.grace_seconds });
       return tokenAnswer(deps, rotated, rotated.kind === 'updated' ? { secret: rotated.secret } : {});
     },
   });
@@ -75,19 +78,20 @@ const quota = (deps: ApiDeps): Route =>
   route({
     method: 'post',
     path: '/api/v1/orgs/{org}/tokens/{token}/quota',
-    permission: 'tokens.manage',
+    permission: 'tokens.write',
     summary: 'Set one quota of a token, or add to it; with If-Match a repeated request adds nothing twice',
     tag: 'tokens',
     params: TokenParams,
     body: z.strictObject({ op: z.enum(['set', 'add']), amount: AmountIn, window: z.enum(QUOTA_WINDOWS).optional() }),
     conditional: true,
     answers: { 200: { description: 'The token as it is now', schema: TokenSchema } },
-    handle: async ({ params, body, actor, ifMatch }) => {
+    handle: async ({ params, body, actor, reach, ifMatch }) => {
       const { op, amount, window = null } = body;
       const changed = await changeQuota({
         ctx: contextFor(deps, actor),
         orgId: params.org,
         tokenId: params.token,
+        ...reach,
         op,
         amount,
         window,

@@ -60,6 +60,8 @@ export const TokenSchema = z
     critical: z.boolean(),
     old_secret_until: TimeOut.nullable(),
     created_by: z.string().nullable(),
+    /** The person whose token it is; null = the organization's. */
+    owner_id: z.string().nullable(),
     created_at: TimeOut,
     updated_at: TimeOut,
     last_used_at: TimeOut.nullable(),
@@ -109,6 +111,7 @@ export function tokenOut(deps: ApiDeps, token: Token): z.input<typeof TokenSchem
     critical: token.critical,
     old_secret_until: timeOutOrNull(token.grace_ends_at),
     created_by: token.created_by,
+    owner_id: token.owner_id,
     created_at: timeOut(token.created_at),
     updated_at: timeOut(token.updated_at),
     last_used_at: timeOutOrNull(token.last_used_at),

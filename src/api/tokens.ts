@@ -9,8 +9,18 @@ import { contextFor } from './context.js';
 import { createCursors } from './cursor.js';
 import type { ApiDeps } from './deps.js';
 import { noSuchOrg } from './orgs.js';
-import { badCursor, changedMeanwhile, conflict, idempotencyMismatch, invalid, notFound, notInForce, type Problem } from './problem.js';
-import { type Answer, answer, idParam, type Route, route } from './route.js';
+import {
+  badCursor,
+  changedMeanwhile,
+  conflict,
+  forbidden,
+  idempotencyMismatch,
+  invalid,
+  notFound,
+  notInForce,
+  type Problem,
+} from './problem.js';
+import { type Answer, answer, type Caller, idParam, type Route, route } from './route.js';
 import { CursorQuery, LimitQuery, pageSchema } from './schemas.js';
 import { changesOf, TokenCreate, TokenParams, TokenPatch, TokenSchema, TokenWithSecretSchema, tokenOut } from './tokenShape.js';
 
@@ -22,14 +32,16 @@ const createRoute = (deps: ApiDeps): Route =>
   route({
     method: 'post',
     path: '/api/v1/orgs/{org}/tokens',
-    permission: 'tokens.manage',
+    permission: 'tokens.write',
     summary: 'Make a token; its secret is shown in this answer and never again',
     tag: 'tokens',
     params: OrgParams,
     body: TokenCreate,
-    keyed: true,
+    keyed: 'required',
     answers: { 201: { description: 'The token and its secret', schema: TokenWithSecretSchema } },
-    handle: async ({ params, body, actor, idempotencyKey }) => {
+    handle: async ({ params, body, actor, may, idempotencyKey }) => {
+      const unfit = criticalProblem(body, may);
+      if (unfit) return unfit;
       if (body.expires_at && Date.parse(body.expires_at) <= deps.clock.nowMs())
         return invalid([{ pointer: '/expires_at', code: 'in_the_past', message: 'This time has passed already.' }]);
       const key = idempotencyKey === null ? undefined : { scope: `tokens:${params.org}`, key: idempotencyKey, request: body };
@@ -55,14 +67,15 @@ function listRoute(deps: ApiDeps): Route {
     params: OrgParams,
     query: z.strictObject({ limit: LimitQuery, cursor: CursorQuery, status: z.enum(['active', 'paused', 'revoked']).optional() }),
     answers: { 200: { description: 'A page', schema: pageSchema(TokenSchema) } },
-    handle: async ({ params, query, actor }) => {
-      const filters = ['tokens', params.org, query.status ?? null];
+    handle: async ({ params, query, actor, reach }) => {
+      const { ownerId } = reach;
+      const filters = ['tokens', params.org, query.status ?? null, ownerId];
       const place = query.cursor === undefined ? [] : cursors.read(query.cursor, filters);
       if (typeof place === 'string') return badCursor(place);
       const [createdAt, tokenId] = place;
       const after = createdAt && tokenId ? { createdAt, tokenId } : null;
       const ctx = contextFor(deps, actor);
-      const page = await listTokens({ ctx, orgId: params.org, status: query.status ?? null, after, limit: query.limit });
+      const page = await listTokens({ ctx, orgId: params.org, ownerId, status: query.status ?? null, after, limit: query.limit });
       if (page.rows.length === 0 && !(await readOrg({ ctx, orgId: params.org }))) return noSuchOrg();
       const last = page.rows.at(-1);
       return answer(200, {
@@ -83,8 +96,8 @@ const readRoute = (deps: ApiDeps): Route =>
     tag: 'tokens',
     params: TokenParams,
     answers: { 200: { description: 'The token', schema: TokenSchema } },
-    handle: async ({ params, actor }) => {
-      const token = await readToken({ ctx: contextFor(deps, actor), orgId: params.org, tokenId: params.token });
+    handle: async ({ params, actor, reach }) => {
+      const token = await readToken({ ctx: contextFor(deps, actor), orgId: params.org, tokenId: params.token, ...reach });
       return token ? answer(200, tokenOut(deps, token), { etag: `"${token.etag}"` }) : noSuchToken();
     },
   });
@@ -93,19 +106,21 @@ const updateRoute = (deps: ApiDeps): Route =>
   route({
     method: 'patch',
     path: '/api/v1/orgs/{org}/tokens/{token}',
-    permission: 'tokens.manage',
+    permission: 'tokens.write',
     summary: 'Change what a token may do; in force for the very next request',
     tag: 'tokens',
     params: TokenParams,
     body: TokenPatch,
     conditional: true,
     answers: { 200: { description: 'The token as it is now', schema: TokenSchema } },
-    handle: async ({ params, body, actor, ifMatch }) => {
+    handle: async ({ params, body, actor, reach, may, ifMatch }) => {
+      const unfit = criticalProblem(body, may);
+      if (unfit) return unfit;
       const changes = changesOf(body);
       const ctx = contextFor(deps, actor);
       return tokenAnswer(
         deps,
-        await updateToken({ ctx, orgId: params.org, tokenId: params.token, action: 'token.update', changes, ifMatch }),
+        await updateToken({ ctx, orgId: params.org, tokenId: params.token, ...reach, action: 'token.update', changes, ifMatch }),
       );
     },
   });
@@ -124,5 +139,9 @@ export function tokenAnswer(deps: ApiDeps, updated: UpdatedToken, more: Readonly
       return answer(200, { ...tokenOut(deps, updated.token), ...more }, { etag: `"${updated.token.etag}"` });
   }
 }
+
+/** What goes on where others stop is a matter of the limits. */
+const criticalProblem = ({ critical }: { readonly critical?: boolean | undefined }, may: Caller['may']): Problem | undefined =>
+  critical && !may('limits.write') ? forbidden({ permission: 'limits.manage' }) : undefined;
 
 const noSuchToken = (): Problem => notFound('There is no token with this id.');

@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import { readOrg } from '../accounts/readOrg.js';
+import { tokensWithin } from '../accounts/roles/ownTokens.js';
 import { isOrgId, isTokenId } from '../domain/ids.js';
 import { type BucketRow, type BucketWidth, type Dimension, needsRows, readBuckets } from '../usage/buckets.js';
 import { STORABLE } from './body.js';
@@ -16,6 +17,7 @@ const DIMENSIONS = [
   'endpoint',
   'token',
   'project',
+  'member',
   'agent',
   'conversation',
   'end_user',
@@ -92,11 +94,12 @@ export const usageBucketRoutes = (deps: ApiDeps): readonly Route[] => [
     params: z.object({ org: idParam(isOrgId, 'org_07Ab12Cd34Ef56Gh') }),
     query: Query,
     answers: { 200: { description: 'Buckets, oldest first', schema: PageSchema } },
-    handle: async ({ params, query }) => {
+    handle: async ({ params, query, reach }) => {
       const org = await readOrg({ ctx: deps, orgId: params.org });
       if (!org) return noSuchOrg();
       const groupBy = [...new Set((query.group_by ?? []).map((one) => (one === 'action' ? 'endpoint' : one)))];
       const filter = {
+        onlyTokens: await tokensWithin(deps.db, params.org, reach),
         models: query.model ?? [],
         tokenIds: query.token_id ?? [],
         endpoints: query.endpoint ?? [],

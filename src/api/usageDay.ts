@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi';
+import { tokensWithin } from '../accounts/roles/ownTokens.js';
 import { isOrgId, isTokenId } from '../domain/ids.js';
 import { fraction, multiply, NOTHING, parseFraction } from '../pricing/fraction.js';
 import { type DayOperation, readDay } from '../usage/day.js';
@@ -52,8 +53,9 @@ export const usageDayRoutes = (deps: ApiDeps): readonly Route[] => [
       conversation: listOf(named),
     }),
     answers: { 200: { description: 'The day', schema: DaySchema } },
-    handle: async ({ params, query }) => {
-      const filter = { tokenIds: query.token_id ?? [], agents: query.agent ?? [], conversations: query.conversation ?? [] };
+    handle: async ({ params, query, reach }) => {
+      const onlyTokens = await tokensWithin(deps.db, params.org, reach);
+      const filter = { onlyTokens, tokenIds: query.token_id ?? [], agents: query.agent ?? [], conversations: query.conversation ?? [] };
       const day = await readDay({ db: deps.db, orgId: params.org, date: params.date, filter });
       if (!day) return noSuchOrg();
       const byCategory = new Map<string, { requests: number; cost: number }>();

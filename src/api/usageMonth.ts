@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi';
+import { tokensWithin } from '../accounts/roles/ownTokens.js';
 import { isOrgId, type OrgId } from '../domain/ids.js';
 import { type HistoryMonth, readYear } from '../usage/history.js';
 import { projectMonth, readMonth, type UsageDay, type UsageMonth } from '../usage/month.js';
@@ -82,16 +83,25 @@ const monthRoute = (deps: ApiDeps): Route =>
     params: OrgParams,
     query: z.strictObject({ month: MonthQuery }),
     answers: { 200: { description: 'The month', schema: MonthSchema } },
-    handle: async ({ params, query }) => {
-      const month = await monthOf(deps, params.org, query.month ?? null);
+    handle: async ({ params, query, reach }) => {
+      const onlyTokens = await tokensWithin(deps.db, params.org, reach);
+      const month = await monthOf(deps, { orgId: params.org, month: query.month ?? null, onlyTokens });
       return month ? answer(200, month) : noSuchOrg();
     },
   });
 
-/** The month as every page shows it. */
-export async function monthOf(deps: ApiDeps, orgId: OrgId, month: string | null): Promise<z.input<typeof MonthSchema> | undefined> {
-  const read = await readMonth({ db: deps.db, orgId, month, nowMs: deps.clock.nowMs() });
+interface MonthAsked {
+  readonly orgId: OrgId;
+  readonly month: string | null;
+  readonly onlyTokens: readonly string[] | null;
+}
+
+/** The month as every page shows it. Limits and what runs are the organization's: beside the usage of a few tokens they would mislead. */
+export async function monthOf(deps: ApiDeps, asked: MonthAsked): Promise<z.input<typeof MonthSchema> | undefined> {
+  const { orgId, onlyTokens } = asked;
+  const read = await readMonth({ db: deps.db, nowMs: deps.clock.nowMs(), ...asked });
   if (!read) return undefined;
+  if (onlyTokens !== null) return monthOut(deps, { ...read, alert_threshold: null, allowed_limit: null }, { held: 0, pending: 0 });
   const wallet = read.today.startsWith(read.month) ? await deps.ledger.wallet(orgId) : undefined;
   return monthOut(deps, read, wallet?.hot ?? { held: 0, pending: 0 });
 }
@@ -140,8 +150,10 @@ const yearRoute = (deps: ApiDeps): Route =>
         .openapi({ type: 'integer', example: 2026 }),
     }),
     answers: { 200: { description: 'Its months, newest first', schema: YearSchema } },
-    handle: async ({ params, query }) => {
-      const year = await readYear({ db: deps.db, orgId: params.org, year: query.year ?? null, nowMs: deps.clock.nowMs() });
+    handle: async ({ params, query, reach }) => {
+      const onlyTokens = await tokensWithin(deps.db, params.org, reach);
+      const nowMs = deps.clock.nowMs();
+      const year = await readYear({ db: deps.db, orgId: params.org, year: query.year ?? null, nowMs, onlyTokens });
       if (!year) return noSuchOrg();
       const { time_zone, months, totals } = year;
       return answer(200, {

@@ -10,6 +10,23 @@ export const accessChanges = pgTable('access_changes', {
   version: whole().notNull(),
 });
 
+export const managementKeys = pgTable('management_keys', {
+  key_id: text().notNull(),
+  org_id: text().notNull(),
+  name: text().notNull(),
+  last_four: text().notNull(),
+  digest: text().notNull(),
+  grace_digest: text(),
+  grace_ends_at: moment(),
+  scopes: text().array().notNull(),
+  expires_at: moment(),
+  revoked_at: moment(),
+  created_by: text().notNull(),
+  created_at: moment().notNull(),
+  updated_at: moment().notNull(),
+  last_used_at: moment(),
+});
+
 export const orgMembers = pgTable('org_members', {
   org_id: text().notNull(),
   person_id: text().notNull(),

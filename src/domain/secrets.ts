@@ -1,8 +1,9 @@
 import { createHmac, hash, timingSafeEqual } from 'node:crypto';
 import { crc32 } from 'node:zlib';
-import { base62, isTokenId, type TokenId } from './ids.js';
+import { base62, isKeyId, isTokenId, type KeyId, type TokenId } from './ids.js';
 
 const SECRET_LENGTH = 32;
+const MANAGE = /^mk-fb-([0-9A-Za-z]{14})-([0-9A-Za-z]{38})$/;
 const SPEND = /^sk-fb-([0-9A-Za-z]{14})-([0-9A-Za-z]{38})$/;
 /** A key of the operator's own making needs length, not our check digits. */
 const OPERATOR = /^ok-fb-[0-9A-Za-z_-]{24,200}$/;
@@ -19,6 +20,19 @@ export function tokenIdOf(secret: string): TokenId | undefined {
   if (!match || !checks(secret)) return undefined;
   const id = `tok_${match[1]}`;
   return isTokenId(id) ? id : undefined;
+}
+
+/** `mk-fb-<key id>-<secret><check>`, in the same way. */
+export function newManagementSecret(keyId: KeyId): string {
+  const head = `mk-fb-${keyId.slice(4)}-${base62(SECRET_LENGTH)}`;
+  return head + checkOf(head);
+}
+
+export function keyIdOf(secret: string): KeyId | undefined {
+  const match = MANAGE.exec(secret);
+  if (!match || !checks(secret)) return undefined;
+  const id = `key_${match[1]}`;
+  return isKeyId(id) ? id : undefined;
 }
 
 export function newOperatorKey(): string {

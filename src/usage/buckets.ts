@@ -4,7 +4,7 @@ import { add, addBelow, addFrom, EVERY_LOG, type LogFilter, type Where, whereOf 
 import { firstIdAt } from './logRow.js';
 import { type DaySums, SUMS, sumsOf } from './month.js';
 
-export type Dimension = 'model' | 'endpoint' | 'token' | 'project' | 'agent' | 'conversation' | 'end_user' | 'upstream';
+export type Dimension = 'model' | 'endpoint' | 'token' | 'project' | 'member' | 'agent' | 'conversation' | 'end_user' | 'upstream';
 export type BucketWidth = '1h' | '1d' | '1w' | '1M';
 export type Measure = 'cost' | 'requests' | 'tokens' | 'errors';
 
@@ -18,7 +18,7 @@ export interface BucketQuestion {
   /** Decides which groups are the `top` ones; all others become one. */
   readonly measure: Measure;
   readonly top: number;
-  readonly filter: Pick<LogFilter, 'models' | 'tokenIds' | 'endpoints' | 'agents' | 'conversations' | 'endUsers'>;
+  readonly filter: Pick<LogFilter, 'onlyTokens' | 'models' | 'tokenIds' | 'endpoints' | 'agents' | 'conversations' | 'endUsers'>;
 }
 
 export interface BucketRow extends DaySums {
@@ -37,13 +37,17 @@ export const needsRows = (question: Pick<BucketQuestion, 'width' | 'groupBy' | '
   question.groupBy.some((one) => !ROLLED.has(one)) ||
   question.filter.agents.length + question.filter.conversations.length + question.filter.endUsers.length > 0;
 
-const ROLLED: ReadonlySet<Dimension> = new Set(['model', 'endpoint', 'token', 'project']);
+const ROLLED: ReadonlySet<Dimension> = new Set(['model', 'endpoint', 'token', 'project', 'member']);
+
+/** What a token is, and not what a request was. */
+const OF_TOKEN: ReadonlySet<Dimension> = new Set(['project', 'member']);
 
 const COLUMNS: Readonly<Record<Dimension, string>> = {
   model: 'r.model',
   endpoint: 'r.endpoint',
   token: 'r.token_id',
   project: 't.project',
+  member: 't.owner_id',
   agent: 'r.agent',
   conversation: 'r.conversation',
   end_user: 'r.end_user',
@@ -86,7 +90,7 @@ export async function readBuckets(db: Database, question: BucketQuestion): Promi
     `with o as materialized (select time_zone from organizations where org_id = $1),
     base as materialized (
       select ${START[width]} as start, ${first} as g1, ${second} as g2, ${fromRows ? ROW_SUMS : sumsOf('r')}
-      from ${fromRows ? 'usage_records' : 'usage_rollups'} r cross join o ${groupBy.includes('project') ? 'left join tokens t on t.token_id = r.token_id' : ''}
+      from ${fromRows ? 'usage_records' : 'usage_rollups'} r cross join o ${groupBy.some((one) => OF_TOKEN.has(one)) ? 'left join tokens t on t.token_id = r.token_id' : ''}
       where ${where.parts.join(' and ')} group by 1, 2, 3
     ), weighed as (
       select *, ${RANK[question.measure]} over (partition by g1, g2) as weight from base
@@ -110,6 +114,7 @@ export async function readBuckets(db: Database, question: BucketQuestion): Promi
 function rollupsWhere({ orgId, from, to, filter }: BucketQuestion): Where {
   const where: Where = { parts: [], params: [] };
   add(where, (n) => `r.org_id = ${n}`, orgId);
+  if (filter.onlyTokens !== null) add(where, (n) => `r.token_id = any (${n}::text[])`, filter.onlyTokens);
   addDays(where, from, to);
   const lists: [string, readonly string[]][] = [
     ['model', filter.models],

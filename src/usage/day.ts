@@ -28,7 +28,7 @@ export interface DayDetail {
   readonly operations: readonly DayOperation[];
 }
 
-export type DayFilter = Pick<LogFilter, 'tokenIds' | 'agents' | 'conversations'>;
+export type DayFilter = Pick<LogFilter, 'onlyTokens' | 'tokenIds' | 'agents' | 'conversations'>;
 
 const HOUR_MS = 3_600_000;
 

@@ -17,8 +17,16 @@ export interface HistoryMonth extends DaySums {
 }
 
 /** The months of a year that have begun, newest first. `year` null = this one. */
-export async function readYear(what: { db: Database; orgId: OrgId; year: number | null; nowMs: number }): Promise<UsageYear | undefined> {
-  const row = await what.db.one<{ year: UsageYear }>(YEAR, [what.orgId, what.year, new Date(what.nowMs)], { idempotent: true });
+export async function readYear(what: {
+  db: Database;
+  orgId: OrgId;
+  year: number | null;
+  nowMs: number;
+  onlyTokens: readonly string[] | null;
+}): Promise<UsageYear | undefined> {
+  const row = await what.db.one<{ year: UsageYear }>(YEAR, [what.orgId, what.year, new Date(what.nowMs), what.onlyTokens], {
+    idempotent: true,
+  });
   return row?.year;
 }
 
@@ -29,7 +37,8 @@ const YEAR = `
     from organizations where org_id = $1
   ), used as materialized (
     select date_trunc('month', r.day)::date as month, ${sumsOf('r')} from usage_rollups r, place p
-    where r.org_id = $1 and r.day >= p.first - interval '1 month' and r.day < p.first + interval '1 year' group by 1
+    where r.org_id = $1 and r.day >= p.first - interval '1 month' and r.day < p.first + interval '1 year'
+      and ($4::text[] is null or r.token_id = any ($4::text[])) group by 1
   ), months as (
     select m::date as month from place p, generate_series(p.first, least(p.first + interval '11 months', p.today), interval '1 month') m
   )

@@ -5,6 +5,8 @@ import { firstIdAt } from './logRow.js';
 
 /** Which requests are meant. An empty list or null leaves a dimension open. */
 export interface LogFilter {
+  /** What may be seen at all: requests of these tokens, none of them if it is empty; null = every request. */
+  readonly onlyTokens: readonly string[] | null;
   /** Inclusive; null = from the first row. */
   readonly fromMs: number | null;
   /** Exclusive. */
@@ -25,6 +27,7 @@ export interface LogFilter {
 }
 
 export const EVERY_LOG: LogFilter = {
+  onlyTokens: null,
   fromMs: null,
   toMs: null,
   models: [],
@@ -49,6 +52,7 @@ export interface Where {
 export function whereOf(orgId: OrgId, filter: LogFilter): Where {
   const where: Where = { parts: [], params: [] };
   add(where, (n) => `r.org_id = ${n}`, orgId);
+  if (filter.onlyTokens !== null) add(where, (n) => `r.token_id = any (${n}::text[])`, filter.onlyTokens);
   if (filter.fromMs !== null) addFrom(where, firstIdAt(filter.fromMs));
   if (filter.toMs !== null) addBelow(where, firstIdAt(filter.toMs));
   for (const [column, values] of listsOf(filter)) {

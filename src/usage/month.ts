@@ -47,9 +47,12 @@ export async function readMonth(what: {
   orgId: OrgId;
   month: string | null;
   nowMs: number;
+  onlyTokens: readonly string[] | null;
 }): Promise<UsageMonth | undefined> {
   const first = what.month === null ? null : `${what.month}-01`;
-  const row = await what.db.one<{ month: UsageMonth }>(MONTH, [what.orgId, first, new Date(what.nowMs)], { idempotent: true });
+  const row = await what.db.one<{ month: UsageMonth }>(MONTH, [what.orgId, first, new Date(what.nowMs), what.onlyTokens], {
+    idempotent: true,
+  });
   return row?.month;
 }
 
@@ -64,7 +67,8 @@ const MONTH = `
       (first + interval '1 month')::timestamp at time zone time_zone as ends_at from place
   ), used as materialized (
     select r.day, r.model, r.endpoint, ${sumsOf('r')} from usage_rollups r, bounds b
-    where r.org_id = $1 and r.day >= b.seen_from and r.day < b.next group by r.day, r.model, r.endpoint
+    where r.org_id = $1 and r.day >= b.seen_from and r.day < b.next
+      and ($4::text[] is null or r.token_id = any ($4::text[])) group by r.day, r.model, r.endpoint
   ), days as (
     select u.day, ${sumsOf('u')}, (array_agg(jsonb_build_object('model', u.model, 'endpoint', u.endpoint, 'cost', u.cost)
       order by u.cost desc, u.requests desc, u.model))[1] as top

@@ -49,9 +49,17 @@ export interface BookingLine {
 }
 
 /** One request of this organization; somebody else's looks as if it were not there. */
-export async function readLog(what: { db: Database; orgId: OrgId; requestId: RequestId }): Promise<LogDetail | undefined> {
+export async function readLog(what: {
+  db: Database;
+  orgId: OrgId;
+  requestId: RequestId;
+  /** Only if it is of one of these; null = whatever its token. */
+  onlyTokens: readonly string[] | null;
+}): Promise<LogDetail | undefined> {
   const { db, requestId } = what;
-  const rows = await db.query<{ row: LogDetail }>(DETAIL, [uuidOf(requestId), requestId, what.orgId], { idempotent: true });
+  const rows = await db.query<{ row: LogDetail }>(DETAIL, [uuidOf(requestId), requestId, what.orgId, what.onlyTokens], {
+    idempotent: true,
+  });
   return rows[0]?.row;
 }
 
@@ -75,4 +83,5 @@ const DETAIL = `
         ) b join ledger_txs t on t.id = b.id), '[]'))
     as row
   from usage_records r
-  where r.request_id = $1::text::uuid and r.ts = request_time($2) and r.org_id = $3`;
+  where r.request_id = $1::text::uuid and r.ts = request_time($2) and r.org_id = $3
+    and ($4::text[] is null or r.token_id = any ($4::text[]))`;

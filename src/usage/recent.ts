@@ -24,8 +24,13 @@ export interface Compared {
 }
 
 /** What an overview shows beside the month; from the rollups. */
-export async function readRecent(what: { db: Database; orgId: OrgId; nowMs: number }): Promise<Recent | undefined> {
-  const row = await what.db.one<{ recent: Recent }>(RECENT, [what.orgId, new Date(what.nowMs)], { idempotent: true });
+export async function readRecent(what: {
+  db: Database;
+  orgId: OrgId;
+  nowMs: number;
+  onlyTokens: readonly string[] | null;
+}): Promise<Recent | undefined> {
+  const row = await what.db.one<{ recent: Recent }>(RECENT, [what.orgId, new Date(what.nowMs), what.onlyTokens], { idempotent: true });
   return row?.recent;
 }
 
@@ -37,7 +42,8 @@ const RECENT = `
     select time_zone, ($2::timestamptz at time zone time_zone)::date as today from organizations where org_id = $1
   ), used as materialized (
     select r.day, r.model, ${sumsOf('r')} from usage_rollups r cross join place p
-    where r.org_id = $1 and r.day > p.today - 30 and r.day <= p.today group by r.day, r.model
+    where r.org_id = $1 and r.day > p.today - 30 and r.day <= p.today
+      and ($3::text[] is null or r.token_id = any ($3::text[])) group by r.day, r.model
   ), days as materialized (
     select d::date as day, ${sumsOf('u')} from place p cross join generate_series(p.today - 29, p.today, interval '1 day') d
     left join used u on u.day = d::date group by d
@@ -48,6 +54,7 @@ const RECENT = `
         or u.monthly >= t.quota_monthly and u.monthly_ends_at > $2::timestamptz then 'quota_used'
       when t.expires_at <= $2::timestamptz + interval '7 days' then 'expires_soon' end as reason
     from tokens t join token_use u using (token_id) where t.org_id = $1 and t.status = 'active'
+      and ($3::text[] is null or t.token_id = any ($3::text[]))
   )
   select jsonb_build_object(
     'days', (select jsonb_agg(jsonb_build_object('date', d.day, ${sumsJson('d')}) order by d.day) from days d),

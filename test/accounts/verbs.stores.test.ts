@@ -15,7 +15,14 @@ test('a change and its line in the audit log happen together or not at all', asy
   if (made.kind !== 'created') throw new Error(made.kind);
   const orgId = made.org.org_id as OrgId;
   const before = await api.db.one<{ lines: number }>('select count(*)::int as lines from audit_log');
-  const change = { ctx: context(), orgId, tokenId: 'tok_07AAAAAAAAAAAA' as TokenId, action: 'token.update', ifMatch: null } as const;
+  const change = {
+    ctx: context(),
+    orgId,
+    tokenId: 'tok_07AAAAAAAAAAAA' as TokenId,
+    ownerId: null,
+    action: 'token.update',
+    ifMatch: null,
+  } as const;
   expect((await updateToken({ ...change, changes: { name: 'x' } })).kind).toBe('unknown_token');
   await expect(createToken({ ctx: context(), orgId, input: { name: '' } })).rejects.toMatchObject({ code: '23514' });
   expect(await api.db.one('select count(*)::int as lines from audit_log')).toEqual(before);

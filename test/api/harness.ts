@@ -1,5 +1,6 @@
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, inject } from 'vitest';
+import type { Sessions, SignedIn } from '../../src/accounts/people/session.js';
 import { apiRoutes, createApi } from '../../src/api/app.js';
 import type { ApiDeps, LedgerPort } from '../../src/api/deps.js';
 import { createLiveHub } from '../../src/api/live.js';
@@ -18,6 +19,25 @@ import { freshDatabase } from '../support/postgres.js';
 
 export const OPERATOR_KEY = 'ok-fb-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZab';
 const PEPPER = 'a pepper for tests that is long enough to be one';
+
+/** Stands in for the sessions of people: the cookie says outright who it is. */
+const signedInByHeader: Sessions = {
+  read: async (headers) => {
+    const cookie = /^test-session=(.+)$/.exec(headers.get('cookie') ?? '')?.[1];
+    if (cookie === undefined) return null;
+    const said = JSON.parse(decodeURIComponent(cookie)) as Omit<SignedIn, 'authenticatedAt'> & { authenticatedAt: string };
+    return { ...said, authenticatedAt: new Date(said.authenticatedAt) };
+  },
+};
+
+/** The headers of somebody who is signed in and whose browser is on a page of this server. */
+export function signedIn(personId: string, more: Partial<SignedIn> = {}): Record<string, string> {
+  const session: SignedIn = {
+    ...{ personId, email: `${personId}@example.test`, name: 'Somebody', sessionId: `session of ${personId}` },
+    ...{ authenticatedAt: new Date(), twoFactor: false, operatorRole: null, ...more },
+  };
+  return { authorization: '', cookie: `test-session=${encodeURIComponent(JSON.stringify(session))}`, origin: 'http://farebox.test' };
+}
 
 export interface Reply {
   readonly status: number;
@@ -89,6 +109,7 @@ function rigOf(db: Database, store: CreditStore, reconcile: LedgerPort['reconcil
     clock: systemClock,
     pepper: PEPPER,
     operatorKey: OPERATOR_KEY,
+    sessions: signedInByHeader,
     credits: { name: 'credit', value: { amount: '0.01', currency: 'USD' } },
     prices: () => book,
     counter: createTokenCounter(),

@@ -70,8 +70,8 @@ function respond(body: object, requestId: string): Response {
 async function generation(deps: ApiDeps, token: TokenFacts, query: URLSearchParams): Promise<object> {
   const id = query.get('id') ?? '';
   if (!isRequestId(id)) return refusal(400, 'invalid_id', 'Send id=req_…, the x-request-id of a request of this token.', 'id');
-  const row = await readLog({ db: deps.db, orgId: token.org_id, requestId: id });
-  if (!row || row.token_id !== token.token_id)
+  const row = await readLog({ db: deps.db, orgId: token.org_id, requestId: id, onlyTokens: [token.token_id] });
+  if (!row)
     return refusal(
       404,
       'generation_not_found',
@@ -92,7 +92,7 @@ const questionOf = (token: TokenFacts, width: BucketQuestion['width'], from: str
   groupBy: byModel ? ['model'] : [],
   measure: 'cost',
   top: 50,
-  filter: { models: [], tokenIds: [token.token_id], endpoints: [], agents: [], conversations: [], endUsers: [] },
+  filter: { onlyTokens: [token.token_id], models: [], tokenIds: [], endpoints: [], agents: [], conversations: [], endUsers: [] },
 });
 
 async function usage(deps: ApiDeps, token: TokenFacts, query: URLSearchParams): Promise<object> {

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Actor } from '../../../src/accounts/actor.js';
 import type { AccountsContext } from '../../../src/accounts/context.js';
 import { addMember, changeRole, listMembers, readMember, removeMember, setMemberQuota } from '../../../src/accounts/roles/members.js';
+import type { Permission } from '../../../src/accounts/roles/permissions.js';
 import type { OrgId } from '../../../src/domain/ids.js';
 import { useApi } from '../../api/harness.js';
 
@@ -58,11 +59,11 @@ describe('the last owner', () => {
 
 describe('roles beyond one’s own', () => {
   const member = async (orgId: OrgId, id: string): Promise<Actor> => {
-    const row = await api.db.one<{ permissions: string[] }>(
+    const row = await api.db.one<{ permissions: Permission[] }>(
       'select r.permissions from org_members m join roles r using (role_id) where m.org_id = $1 and person_id = $2',
       [orgId, id],
     );
-    return { kind: 'member', id, orgId, permissions: new Set(row?.permissions) } as Actor;
+    return { kind: 'person', id, orgId, permissions: new Set(row?.permissions), operatorRole: null, isProved: true };
   };
 
   test('are neither given nor taken: an admin does not touch owners', async () => {

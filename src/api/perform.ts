@@ -1,0 +1,146 @@
+import type { IncomingMessage } from 'node:http';
+import type { Context } from 'hono';
+import { newRequestId } from '../domain/ids.js';
+import { fingerprintOf } from '../domain/secrets.js';
+import { errorFacts } from '../telemetry/log.js';
+import { readBody } from './body.js';
+import type { ApiDeps } from './deps.js';
+import { problemOf } from './errors.js';
+import { guard, type Knock } from './guard.js';
+import { type Problem, problemResponse, tooFast } from './problem.js';
+import { type Allowance, createRates, type Rates, rateHeaders } from './rates.js';
+import type { Answer, Route } from './route.js';
+
+/** Requests a minute. People and programs stay far below; the operator's own tools do bulk work. */
+const PER_MINUTE = { operator: 30_000, credential: 1_200, address: 300 };
+
+/** Answers a request to one route: counted, guarded, read, done. */
+export function createPerformer(deps: ApiDeps): (c: Context, one: Route) => Promise<Response> {
+  const rates = createRates(deps.clock.nowMs);
+  return async (c, one) => {
+    const requestId = newRequestId();
+    const pace: Pace = { rates, address: addressOf(c), allowance: undefined };
+    try {
+      const result = await perform(c, one, { deps, requestId, pace });
+      const response = result.kind === 'problem' ? problemResponse(result, requestId) : answerResponse(result, requestId);
+      return paced(sealed(response), pace);
+    } catch (error) {
+      return paced(failed(error, deps, requestId), pace);
+    }
+  };
+}
+
+interface Pace {
+  readonly rates: Rates;
+  readonly address: string | undefined;
+  /** Of the credential, or the address where there is none. */
+  allowance: Allowance | undefined;
+}
+
+interface Call {
+  readonly deps: ApiDeps;
+  readonly requestId: string;
+  readonly pace: Pace;
+}
+
+async function perform(c: Context, one: Route, { deps, requestId, pace }: Call): Promise<Answer | Problem> {
+  const params = c.req.param() as Record<string, string>;
+  const { headers } = c.req.raw;
+  const early = beforehand(pace, headers);
+  if (early && !early.ok) return tooFast(early.waitMs);
+  const guarded = await guard(deps, {
+    headers,
+    url: c.req.url,
+    method: c.req.method,
+    permission: one.permission,
+    stepUp: one.stepUp ?? false,
+    org: orgOf(one, params),
+  });
+  if (guarded.kind === 'problem') return guarded.status === 401 ? (guessing(pace) ?? guarded) : guarded;
+  const { caller, orgId } = guarded;
+  if (!early && !isPaced(pace, caller.session?.personId)) return tooFast(pace.allowance?.waitMs ?? 0);
+  const body = one.method === 'get' ? ({ kind: 'read', value: {} } as const) : await readBody(c.req.raw);
+  if (body.kind === 'problem') return body;
+  return one.respond({
+    params: orgId === null ? params : { ...params, org: orgId },
+    query: queryOf(c.req.url),
+    body: body.value,
+    headers: {
+      idempotencyKey: c.req.header('idempotency-key'),
+      ifMatch: c.req.header('if-match'),
+      accept: c.req.header('accept'),
+      lastEventId: c.req.header('last-event-id'),
+    },
+    caller,
+    requestId,
+  });
+}
+
+function orgOf({ path, isShort }: Route, params: Readonly<Record<string, string>>): Knock['org'] {
+  if (isShort) return { kind: 'own' };
+  const id = params['org'];
+  return id === undefined || !path.includes('{org}') ? { kind: 'none' } : { kind: 'named', id };
+}
+
+/** Counted before anybody is looked up: by the key that was sent, or by the address when there is neither key nor cookie. */
+function beforehand(pace: Pace, headers: Headers): Allowance | undefined {
+  const sent = headers.get('authorization');
+  if (sent) {
+    const perMinute = /^Bearer +ok-fb-/i.test(sent) ? PER_MINUTE.operator : PER_MINUTE.credential;
+    pace.allowance = pace.rates.take(`key:${fingerprintOf(sent)}`, perMinute);
+  } else if (!headers.get('cookie')) {
+    pace.allowance = pace.rates.take(`address:${pace.address ?? ''}`, PER_MINUTE.address);
+  }
+  return pace.allowance;
+}
+
+/** A cookie counts for the person it belongs to; where nobody asked whose it is, the address counts. */
+function isPaced(pace: Pace, personId: string | undefined): boolean {
+  const { rates, address } = pace;
+  const allowance = personId
+    ? rates.take(`person:${personId}`, PER_MINUTE.credential)
+    : rates.take(`address:${address ?? ''}`, PER_MINUTE.address);
+  pace.allowance = allowance;
+  return allowance.ok;
+}
+
+/** Credentials that nobody has are counted by the address they come from. */
+function guessing({ rates, address }: Pace): Problem | undefined {
+  const { ok, waitMs } = rates.take(`refused:${address ?? ''}`, PER_MINUTE.address);
+  return ok ? undefined : tooFast(waitMs);
+}
+
+/** Over the socket of our own gateways there is no address; they say whose request it is, and overwrite what a client says. */
+export function addressOf(c: Context): string | undefined {
+  const { incoming } = (c.env ?? {}) as { readonly incoming?: IncomingMessage };
+  return incoming?.socket.remoteAddress ?? c.req.header('x-forwarded-for');
+}
+
+function queryOf(url: string): Map<string, string[]> {
+  const found = new Map<string, string[]>();
+  for (const [name, value] of new URL(url).searchParams) found.set(name, [...(found.get(name) ?? []), value]);
+  return found;
+}
+
+function answerResponse({ status, body, headers, stream }: Answer, requestId: string): Response {
+  const head = { 'content-type': 'application/json; charset=utf-8', 'x-request-id': requestId, ...headers };
+  return new Response(stream ?? JSON.stringify(body), { status, headers: head });
+}
+
+export function failed(error: unknown, deps: ApiDeps, requestId: string): Response {
+  const problem = problemOf(error);
+  deps.log.error({ request_id: requestId, err: errorFacts(error) }, 'a management request failed');
+  return sealed(problemResponse(problem, requestId));
+}
+
+/** What every answer carries besides its id, good or bad. */
+export function sealed(response: Response): Response {
+  response.headers.set('cache-control', 'no-store');
+  response.headers.set('x-content-type-options', 'nosniff');
+  return response;
+}
+
+function paced(response: Response, { allowance }: Pace): Response {
+  if (allowance) for (const [name, value] of Object.entries(rateHeaders(allowance))) response.headers.set(name, value);
+  return response;
+}
