@@ -18,7 +18,8 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   credits: ['domain', 'telemetry'],
   upstreams: ['domain', 'telemetry'],
   ledger: ['domain', 'telemetry', 'db', 'src/credits/store.ts'],
-  accounts: ['domain', 'telemetry', 'db'],
+  mail: ['domain', 'telemetry'],
+  accounts: ['domain', 'telemetry', 'db', 'mail'],
   usage: ['domain', 'telemetry', 'db'],
   billing: ['domain', 'telemetry', 'db', 'ledger', 'accounts', 'pricing'],
   gateway: ['domain', 'telemetry', 'pricing', 'upstreams', 'src/credits/store.ts'],
@@ -43,6 +44,12 @@ const DOORS: Record<string, readonly string[]> = {
   '@hono/zod-openapi': ['src/api/'],
   pino: ['src/telemetry/'],
   'prom-client': ['src/telemetry/'],
+  nodemailer: ['src/mail/'],
+  'better-auth': ['src/accounts/people/'],
+  'better-auth/api': ['src/accounts/people/'],
+  'better-auth/adapters/drizzle': ['src/accounts/people/'],
+  'better-auth/plugins/two-factor': ['src/accounts/people/'],
+  'better-auth/plugins/generic-oauth': ['src/accounts/people/'],
   'drizzle-orm': ['src/db/', 'src/accounts/', 'src/usage/', 'src/billing/', 'src/ledger/'],
 };
 

@@ -20,6 +20,7 @@ export const people = pgTable('people', {
   known_devices: text().array().notNull(),
   last_sign_in_at: moment(),
   disabled_at: moment(),
+  home_name: text(),
   createdAt: moment('created_at').notNull(),
   updatedAt: moment('updated_at').notNull(),
 });
@@ -86,4 +87,19 @@ export const authAttempts = pgTable('auth_attempts', {
   key: text().notNull(),
   tries: integer().notNull(),
   until: moment().notNull(),
+});
+
+export const invitations = pgTable('invitations', {
+  invitation_id: text().notNull(),
+  org_id: text().notNull(),
+  email: text().notNull(),
+  role_id: text().notNull(),
+  digest: text().notNull(),
+  invited_by: text().notNull(),
+  created_at: moment().notNull(),
+  sent_at: moment().notNull(),
+  expires_at: moment().notNull(),
+  accepted_at: moment(),
+  accepted_by: text(),
+  revoked_at: moment(),
 });

@@ -1,0 +1,86 @@
+import { type BetterAuthOptions, betterAuth } from 'better-auth';
+import { drizzleAdapter } from 'better-auth/adapters/drizzle';
+import { APIError } from 'better-auth/api';
+import { twoFactor } from 'better-auth/plugins/two-factor';
+import type { Database } from '../../db/client.js';
+import { drizzleOver } from '../../db/drizzle.js';
+import { authChallenges, logins, people, sessions, twoFactors } from '../../db/people.js';
+import { newPersonId, newTimedId } from '../../domain/ids.js';
+import { COOKIE_STEM } from './cookies.js';
+import { digestedSessions } from './digested.js';
+import { PASSWORD_MAX, PASSWORD_MIN, type Passwords } from './passwords.js';
+
+const DAY_S = 86_400;
+export const SESSION_S = 30 * DAY_S;
+
+/** The one place that configures better-auth. Only `src/accounts/people` calls it, and none of its own paths is served. */
+export function createAuth(deps: {
+  db: Database;
+  secret: string;
+  publicUrl: string;
+  passwords: Passwords;
+  digest: (token: string) => string;
+}) {
+  const schema = { user: people, account: logins, session: sessions, verification: authChallenges, twoFactor: twoFactors };
+  const adapter = drizzleAdapter(drizzleOver(deps.db), { provider: 'pg', schema, transaction: false });
+  return betterAuth({
+    appName: 'Farebox',
+    baseURL: deps.publicUrl,
+    basePath: '/api/v1/auth',
+    // As a list, because a single secret gives way to a variable of the environment.
+    secrets: [{ version: 1, value: deps.secret }],
+    database: (options: BetterAuthOptions) => digestedSessions(adapter(options), deps.digest),
+    emailAndPassword: {
+      enabled: true,
+      disableSignUp: true,
+      minPasswordLength: PASSWORD_MIN,
+      maxPasswordLength: 4 * PASSWORD_MAX,
+      password: deps.passwords,
+    },
+    session: { expiresIn: SESSION_S, disableSessionRefresh: true },
+    verification: { storeIdentifier: 'hashed' },
+    rateLimit: { enabled: false },
+    telemetry: { enabled: false },
+    logger: { disabled: true },
+    advanced: {
+      cookiePrefix: COOKIE_STEM,
+      cookies: { session_token: { name: `${COOKIE_STEM}_session` } },
+      useSecureCookies: false,
+      // Both are asked by our own routes, before anything of the library runs.
+      disableCSRFCheck: true,
+      disableOriginCheck: true,
+      ipAddress: { ipAddressHeaders: ['x-farebox-address'] },
+      database: { generateId: ({ model }) => ID_OF[model]?.() ?? newTimedId('aut') },
+    },
+    plugins: [
+      twoFactor({
+        issuer: 'Farebox',
+        allowPasswordless: true,
+        twoFactorCookieMaxAge: 600,
+        backupCodeOptions: { amount: 10, storeBackupCodes: 'encrypted' },
+        accountLockout: { enabled: true, maxFailedAttempts: 10, durationSeconds: 900 },
+      }),
+    ],
+  });
+}
+
+const ID_OF: Readonly<Record<string, () => string>> = {
+  user: newPersonId,
+  session: () => newTimedId('ses'),
+};
+
+export type Asked<T> =
+  | { readonly kind: 'answered'; readonly response: T; readonly cookies: readonly string[] }
+  /** An expected no, by the library's own word for it. */
+  | { readonly kind: 'refused'; readonly code: string };
+
+/** Asks the library something. What it refuses is returned; what broke underneath comes out as it was thrown there. */
+export async function ask<T>(question: () => Promise<{ headers: Headers; response: T }>): Promise<Asked<T>> {
+  try {
+    const { headers, response } = await question();
+    return { kind: 'answered', response, cookies: headers.getSetCookie() };
+  } catch (error) {
+    if (error instanceof APIError) return { kind: 'refused', code: String(error.body?.code ?? error.status) };
+    throw error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  }
+}
