@@ -2,19 +2,23 @@ import type { RequestListener } from 'node:http';
 import type { AccountsContext } from './accounts/context.js';
 import { createOrg } from './accounts/createOrg.js';
 import { createToken } from './accounts/createToken.js';
+import { createPeople, type People } from './accounts/people/people.js';
 import { apiListener, createApi } from './api/app.js';
+import type { LedgerPort } from './api/deps.js';
 import { createLiveHub } from './api/live.js';
 import type { FirstCustomer } from './banner.js';
 import { createLedgerPort, createProjections } from './books.js';
 import type { CreditStore } from './credits/store.js';
 import type { Database } from './db/client.js';
 import { systemClock } from './domain/clock.js';
-import { amountOut, formatCredits, MICRO_PER_CREDIT } from './domain/credits.js';
+import { amountOut, formatCredits, MICRO_PER_CREDIT, microCredits } from './domain/credits.js';
 import type { OrgId } from './domain/ids.js';
 import type { Settings } from './domain/settings.js';
+import { hostFor } from './front.js';
 import { createJobs, type Jobs } from './jobs.js';
 import { postGrant } from './ledger/post.js';
 import { storePriceVersion } from './ledger/priceVersions.js';
+import { createMailer } from './mail/mailer.js';
 import type { PriceBook } from './pricing/book.js';
 import { createTokenCounter } from './pricing/tokens.js';
 import type { Log } from './telemetry/log.js';
@@ -54,13 +58,16 @@ export function createOffice(deps: OfficeDeps): Office {
     amount: (micro) => amountOut(micro, settings.credits.value),
     nowMs: systemClock.nowMs,
   });
+  const people = openPeople(deps, project, ledger);
   const api = createApi({
     db,
     project,
     clock: systemClock,
     pepper: deps.secret,
     operatorKey: deps.operatorKey,
-    sessions: { read: async () => null },
+    publicUrl: settings.publicUrl,
+    sessions: people.sessions,
+    people,
     credits: settings.credits,
     ledger,
     live,
@@ -75,6 +82,36 @@ export function createOffice(deps: OfficeDeps): Office {
     pricesInForce: (book) => storePriceVersion(db, book),
   };
 }
+
+function openPeople({ db, settings, secret, log }: OfficeDeps, project: AccountsContext['project'], ledger: LedgerPort): People {
+  const { enabled, ...signUp } = settings.signUp;
+  return createPeople({
+    db,
+    project,
+    clock: systemClock,
+    pepper: secret,
+    publicUrl: urlOf(settings),
+    mailer: createMailer({ settings: settings.mail, product: 'Farebox', log }),
+    // By itself open only where nobody else can reach it: on the internet trial credits are somebody's money.
+    signUp: { ...signUp, enabled: enabled === 'auto' ? isOnlyHere(settings) : enabled },
+    providers: settings.providers,
+    grantTrial: async ({ orgId, key, credits, expiresAt }) => {
+      await ledger.grant({
+        orgId: orgId as OrgId,
+        key,
+        expiresAt,
+        amount: microCredits(credits * MICRO_PER_CREDIT),
+        kind: 'trial',
+        reason: 'trial credits of a new person',
+        actor: 'system:sign-up',
+      });
+    },
+  });
+}
+
+const isOnlyHere = ({ host, publicUrl }: Settings): boolean => publicUrl === null && /^(?:localhost|127(?:\.\d+){3}|\[?::1\]?)$/.test(host);
+
+const urlOf = ({ publicUrl, host, port }: Settings): string => publicUrl ?? `http://${hostFor(host)}:${port}`;
 
 const FIRST_NAME = 'My organization';
 

@@ -120,6 +120,9 @@ function withOwn(permissions: readonly Permission[]): readonly Permission[] {
   return [...held];
 }
 
+/** People show now and then that it is still them; keys and the server have nothing else to show. */
+export const isProved = (actor: Actor): boolean => actor.kind !== 'person' || actor.isProved;
+
 /** The actor as the audit log writes it. */
 export function nameOf(actor: Actor): string {
   switch (actor.kind) {

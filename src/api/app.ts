@@ -9,18 +9,21 @@ import { answerCompat, COMPAT_PATHS } from './compat/compat.js';
 import type { ApiDeps } from './deps.js';
 import { eventRoutes } from './events.js';
 import { grantRoutes } from './grants.js';
+import { keyRoutes } from './keys.js';
 import { limitRoutes } from './limits.js';
 import { logRoutes } from './logs.js';
 import { meterEventRoutes } from './meterEvents.js';
 import { documentOf, register } from './openapi.js';
 import { orgRoutes } from './orgs.js';
 import { overviewRoutes } from './overview.js';
+import { peopleRoutes } from './people.js';
 import { addressOf, createPerformer, failed, sealed } from './perform.js';
 import { pricingRoutes } from './pricing.js';
 import { problemResponse, unknownPath, unreadable, wrongMethod } from './problem.js';
 import { reconciliationRoutes } from './reconciliation.js';
 import { redemptionRoutes } from './redemptions.js';
 import { answer, type Method, type Route, route } from './route.js';
+import { roleRoutes } from './roles.js';
 import { tokenActionRoutes } from './tokenActions.js';
 import { tokenRoutes } from './tokens.js';
 import { usageBucketRoutes } from './usageBuckets.js';
@@ -65,6 +68,7 @@ export function apiListener(app: OpenAPIHono): RequestListener {
 }
 
 export const apiRoutes = (deps: ApiDeps): readonly Route[] => [
+  ...peopleRoutes(deps),
   ...orgRoutes(deps),
   ...grantRoutes(deps),
   ...balanceRoutes(deps),
@@ -73,6 +77,8 @@ export const apiRoutes = (deps: ApiDeps): readonly Route[] => [
   ...redemptionRoutes(deps),
   ...meterEventRoutes(deps),
   ...tokenRoutes(deps),
+  ...keyRoutes(deps),
+  ...roleRoutes(deps),
   ...tokenActionRoutes(deps),
   ...logRoutes(deps),
   ...usageMonthRoutes(deps),

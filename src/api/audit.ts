@@ -1,11 +1,14 @@
 import { z } from '@hono/zod-openapi';
+import type { Actor } from '../accounts/actor.js';
 import { listAudit } from '../accounts/listAudit.js';
+import { readOrg } from '../accounts/readOrg.js';
 import { isOrgId } from '../domain/ids.js';
 import { contextFor } from './context.js';
-import { createCursors } from './cursor.js';
+import { type Cursors, createCursors } from './cursor.js';
 import type { ApiDeps } from './deps.js';
-import { badCursor } from './problem.js';
-import { answer, type Route, route } from './route.js';
+import { noSuchOrg } from './orgs.js';
+import { badCursor, type Problem } from './problem.js';
+import { type Answer, answer, idParam, type Route, route } from './route.js';
 import { CursorQuery, LimitQuery, pageSchema, TimeOut, timeOut } from './schemas.js';
 
 const AuditSchema = z
@@ -21,6 +24,11 @@ const AuditSchema = z
   })
   .openapi('AuditLine');
 
+const ActionQuery = z
+  .string()
+  .regex(/^[a-z_.]{1,60}$/, 'An action looks like token.create.')
+  .optional();
+
 export function auditRoutes(deps: ApiDeps): readonly Route[] {
   const cursors = createCursors(deps.pepper);
   return [
@@ -34,26 +42,46 @@ export function auditRoutes(deps: ApiDeps): readonly Route[] {
         limit: LimitQuery,
         cursor: CursorQuery,
         org_id: z.string().refine(isOrgId, 'An organization id looks like org_07Ab12Cd34Ef56Gh.').optional(),
-        action: z
-          .string()
-          .regex(/^[a-z_.]{1,60}$/, 'An action looks like token.create.')
-          .optional(),
+        action: ActionQuery,
       }),
       answers: { 200: { description: 'A page', schema: pageSchema(AuditSchema) } },
-      handle: async ({ query, actor }) => {
-        const filters = ['audit', query.org_id ?? null, query.action ?? null];
-        const place = query.cursor === undefined ? [] : cursors.read(query.cursor, filters);
-        if (typeof place === 'string') return badCursor(place);
-        const before = place[0] === undefined ? null : Number(place[0]);
-        const ctx = contextFor(deps, actor);
-        const page = await listAudit({ ctx, orgId: query.org_id ?? null, action: query.action ?? null, before, limit: query.limit });
-        const last = page.rows.at(-1);
-        return answer(200, {
-          data: page.rows.map((line) => ({ ...line, at: timeOut(line.at) })),
-          has_more: page.hasMore,
-          next_cursor: page.hasMore && last ? cursors.make([String(last.id)], filters) : null,
-        });
+      handle: ({ query, actor }) => auditPage({ deps, cursors, actor, query, orgId: query.org_id ?? null }),
+    }),
+    route({
+      method: 'get',
+      path: '/api/v1/orgs/{org}/audit',
+      permission: 'audit.read',
+      summary: 'Who changed what in this organization, newest first',
+      tag: 'organizations',
+      params: z.object({ org: idParam(isOrgId, 'org_07Ab12Cd34Ef56Gh') }),
+      query: z.strictObject({ limit: LimitQuery, cursor: CursorQuery, action: ActionQuery }),
+      answers: { 200: { description: 'A page', schema: pageSchema(AuditSchema) } },
+      handle: async ({ params, query, actor }) => {
+        if (!(await readOrg({ ctx: deps, orgId: params.org }))) return noSuchOrg();
+        return auditPage({ deps, cursors, actor, query, orgId: params.org });
       },
     }),
   ];
+}
+
+async function auditPage(asked: {
+  readonly deps: ApiDeps;
+  readonly cursors: Cursors;
+  readonly actor: Actor;
+  readonly query: { readonly limit: number; readonly cursor?: string | undefined; readonly action?: string | undefined };
+  readonly orgId: string | null;
+}): Promise<Answer | Problem> {
+  const { deps, cursors, actor, query, orgId } = asked;
+  const action = query.action ?? null;
+  const filters = ['audit', orgId, action];
+  const place = query.cursor === undefined ? [] : cursors.read(query.cursor, filters);
+  if (typeof place === 'string') return badCursor(place);
+  const before = place[0] === undefined ? null : Number(place[0]);
+  const page = await listAudit({ ctx: contextFor(deps, actor), orgId, action, before, limit: query.limit });
+  const last = page.rows.at(-1);
+  return answer(200, {
+    data: page.rows.map((line) => ({ ...line, at: timeOut(line.at) })),
+    has_more: page.hasMore,
+    next_cursor: page.hasMore && last ? cursors.make([String(last.id)], filters) : null,
+  });
 }

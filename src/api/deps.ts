@@ -17,6 +17,8 @@ export interface ApiDeps {
   readonly clock: AccountsContext['clock'];
   readonly pepper: string;
   readonly operatorKey: string;
+  /** Where browsers find this server, when that is configured. */
+  readonly publicUrl: string | null;
   /** Whose session cookie it is. */
   readonly sessions: Sessions;
   readonly credits: CreditSettings;

@@ -1,6 +1,7 @@
 import { type Actor, decide, type Reach } from '../accounts/actor.js';
 import { identifyKey } from '../accounts/keys/identifyKey.js';
 import type { SignedIn } from '../accounts/people/session.js';
+import { csrfToken } from '../accounts/people/sessions.js';
 import { findMembership, listMemberships, type Membership } from '../accounts/roles/memberships.js';
 import type { RuleName } from '../accounts/roles/rules.js';
 import { isOrgId } from '../domain/ids.js';
@@ -37,7 +38,7 @@ const STEP_UP_MS = 10 * 60_000;
 
 /** Stands in front of every handler: who asks, and whether they may. What is needed comes from the route's own row. */
 export async function guard(deps: ApiDeps, knock: Knock): Promise<Guarded> {
-  if (!isOurOrigin(knock)) return foreignOrigin();
+  if (!isOurOrigin(knock, deps.publicUrl)) return foreignOrigin();
   if (knock.permission === 'public') {
     const caller: Caller = { actor: NOBODY, reach: EVERYTHING, may: () => null, again: async () => true, session: null };
     return { kind: 'caller', caller, orgId: null };
@@ -45,6 +46,7 @@ export async function guard(deps: ApiDeps, knock: Knock): Promise<Guarded> {
   const who = await identify(deps, knock);
   if (who.kind === 'problem') return who;
   const { actor, orgId, session } = who;
+  if (session && !isMeant(knock, csrfToken(deps.pepper, session.sessionId))) return foreignOrigin();
   if (knock.org.kind === 'own' && orgId === null) return organizationNeeded();
   const decision = decide(actor, knock.permission, orgId);
   switch (decision.kind) {
@@ -159,9 +161,10 @@ const READING = new Set(['GET', 'HEAD', 'OPTIONS']);
  * A browser sends the cookie along with what other sites make it ask. So a change without another credential has to say
  * that it comes from a page of this server; a name in a header is enough, because pages cannot choose that one.
  */
-function isOurOrigin({ headers, url, method, permission }: Knock): boolean {
+function isOurOrigin({ headers, url, method, permission }: Knock, publicUrl: string | null): boolean {
   if (READING.has(method) || headers.get('authorization')) return true;
   const origin = headers.get('origin');
   if (origin === null) return permission === 'public' || headers.get('cookie') === null;
-  return URL.canParse(origin) && new URL(origin).host === new URL(url).host;
+  const ours = [url, ...(publicUrl === null ? [] : [publicUrl])];
+  return URL.canParse(origin) && ours.some((one) => new URL(one).host === new URL(origin).host);
 }

@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi';
+import { claimKey } from '../accounts/claimKey.js';
 import type { Org } from '../accounts/org.js';
 import { readOrg } from '../accounts/readOrg.js';
 import { knownTokens, ownToken } from '../billing/meterTokens.js';
@@ -10,7 +11,17 @@ import type { MeterEntry } from '../pricing/book.js';
 import { contextFor } from './context.js';
 import { type ApiDeps, shown } from './deps.js';
 import { noSuchOrg } from './orgs.js';
-import { conflict, creditsAway, type FieldError, invalid, notInForce, type Problem, refused, tooMany } from './problem.js';
+import {
+  conflict,
+  creditsAway,
+  type FieldError,
+  idempotencyMismatch,
+  invalid,
+  notInForce,
+  type Problem,
+  refused,
+  tooMany,
+} from './problem.js';
 import { type Answer, answer, type Call, idParam, type Route, route } from './route.js';
 import { AmountOutSchema, TimeIn, text } from './schemas.js';
 
@@ -59,18 +70,24 @@ export const meterEventRoutes = (deps: ApiDeps): readonly Route[] => [
     tag: 'credits',
     params: OrgParams,
     body: MeterEventsIn,
+    keyed: 'required',
     answers: { 200: { description: 'What each event cost', schema: MeteredSchema } },
     handle: (call) => meter(deps, call),
   }),
 ];
 
-async function meter(deps: ApiDeps, { params, body, actor }: MeterCall): Promise<Answer | Problem> {
+async function meter(deps: ApiDeps, { params, body, actor, idempotencyKey }: MeterCall): Promise<Answer | Problem> {
   const ctx = contextFor(deps, actor);
   const org = await readOrg({ ctx, orgId: params.org });
   if (!org) return noSuchOrg();
   if (org.status === 'suspended') return refused(403, 'organization_suspended', 'This organization is suspended. Contact the operator.');
   const read = await eventsOf(deps, ctx, params.org, body.events);
   if ('kind' in read) return read;
+  if (idempotencyKey !== null) {
+    // The event ids make repeating safe; the key only tells a repetition from a mistake.
+    const key = { scope: `meter:${params.org}`, key: idempotencyKey, request: body };
+    if ((await claimKey({ ctx, key, memo: '' })).kind === 'mismatch') return idempotencyMismatch();
+  }
   const charges = priceEvents({ org, book: deps.prices(), events: read.events });
   if (!charges) return conflict('group_not_defined', `The price group "${org.price_group}" of this organization is not defined.`);
   const total = charges.reduce((sum, { charge }) => sum + charge.cost, 0);

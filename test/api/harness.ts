@@ -1,5 +1,6 @@
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, inject } from 'vitest';
+import { createPeople, type PeopleDeps } from '../../src/accounts/people/people.js';
 import type { Sessions, SignedIn } from '../../src/accounts/people/session.js';
 import { apiRoutes, createApi } from '../../src/api/app.js';
 import type { ApiDeps, LedgerPort } from '../../src/api/deps.js';
@@ -109,6 +110,7 @@ function rigOf(db: Database, store: CreditStore, reconcile: LedgerPort['reconcil
     clock: systemClock,
     pepper: PEPPER,
     operatorKey: OPERATOR_KEY,
+    publicUrl: null,
     sessions: signedInByHeader,
     credits: { name: 'credit', value: { amount: '0.01', currency: 'USD' } },
     prices: () => book,

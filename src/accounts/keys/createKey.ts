@@ -35,7 +35,7 @@ export async function createKey(what: {
     `
     with k as (
       insert into management_keys (key_id, org_id, name, scopes, expires_at, digest, last_four, created_by)
-      select $1, o.org_id, $3, array(select distinct s from unnest($4::text[]) s order by s), $5::timestamptz, $6, $7, $8
+      select $1, o.org_id, $3, $4::text[], $5::timestamptz, $6, $7, $8
       from organizations o where o.org_id = $2
       on conflict (key_id) do update set key_id = excluded.key_id returning *, xmax = 0 as is_new
     ), audited as (

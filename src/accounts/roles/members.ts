@@ -1,5 +1,5 @@
 import type { OrgId, TokenId } from '../../domain/ids.js';
-import { heldBy, nameOf } from '../actor.js';
+import { heldBy, isProved, nameOf } from '../actor.js';
 import { type AccountsContext, type Page, pageOf } from '../context.js';
 
 /** A person in an organization. Names and addresses are with the people; amounts are micro-credits. */
@@ -22,14 +22,16 @@ export type MemberRefusal =
   /** Nobody gives, changes or takes a role that allows more than their own does. */
   | { readonly kind: 'beyond_own_role' }
   /** Somebody has to own an organization. */
-  | { readonly kind: 'last_owner' };
+  | { readonly kind: 'last_owner' }
+  /** Who becomes or stops being an owner is decided by people who have just shown that it is them. */
+  | { readonly kind: 'step_up_required' };
 
 export type AddedMember =
   | { readonly kind: 'added'; readonly member: Member }
   /** Belongs to it already, in the role that is in `member`; that is not changed here. */
   | { readonly kind: 'already_member'; readonly member: Member }
   | { readonly kind: 'unknown_org' }
-  | Extract<MemberRefusal, { kind: 'unknown_role' | 'beyond_own_role' }>;
+  | Extract<MemberRefusal, { kind: 'unknown_role' | 'beyond_own_role' | 'step_up_required' }>;
 
 export async function addMember(what: {
   ctx: Pick<AccountsContext, 'db' | 'clock' | 'actor'>;
@@ -38,6 +40,7 @@ export async function addMember(what: {
   roleId: string;
 }): Promise<AddedMember> {
   const { ctx, orgId, personId, roleId } = what;
+  if (roleId === 'owner' && !isProved(ctx.actor)) return { kind: 'step_up_required' };
   const row = await ctx.db.one<{ org: boolean; role: readonly string[] | null; added: boolean }>(
     `
     with given as (
@@ -70,7 +73,8 @@ export async function changeRole(what: {
   roleId: string;
 }): Promise<{ readonly kind: 'changed'; readonly member: Member } | MemberRefusal> {
   const { ctx, orgId, personId, roleId } = what;
-  const row = await ctx.db.one<{ member: boolean; role: boolean; within: boolean; changed: boolean }>(
+  if (roleId === 'owner' && !isProved(ctx.actor)) return { kind: 'step_up_required' };
+  const row = await ctx.db.one<{ member: boolean; role: boolean; within: boolean; proved: boolean; changed: boolean }>(
     `
     with ${OWNERS}, given as (
       select r.role_id, r.permissions from roles r where r.role_id = $3 and (r.org_id is null or r.org_id = $1)
@@ -78,6 +82,7 @@ export async function changeRole(what: {
       update org_members m set role_id = g.role_id, updated_at = now() from seen s, given g
       where m.org_id = s.org_id and m.person_id = s.person_id
         and s.permissions <@ $4::text[] and g.permissions <@ $4::text[]
+        and ($6 or m.role_id <> 'owner')
         and (m.role_id <> 'owner' or g.role_id = 'owner' or exists (select from owners o where o.person_id <> $2))
       returning m.org_id, m.person_id, m.role_id
     ), audited as (
@@ -87,13 +92,15 @@ export async function changeRole(what: {
       from changed c join seen s using (person_id) where s.role_id <> c.role_id
     )
     select exists (select from seen) as member, exists (select from given) as role, exists (select from changed) as changed,
+      $6 or not exists (select from seen s where s.role_id = 'owner') as proved,
       coalesce((select s.permissions <@ $4::text[] and g.permissions <@ $4::text[] from seen s, given g), false) as within`,
-    [orgId, personId, roleId, heldBy(ctx.actor), nameOf(ctx.actor)],
+    [orgId, personId, roleId, heldBy(ctx.actor), nameOf(ctx.actor), isProved(ctx.actor)],
     { idempotent: true },
   );
   if (!row?.member) return { kind: 'unknown_member' };
   if (!row.role) return { kind: 'unknown_role' };
   if (!row.within) return { kind: 'beyond_own_role' };
+  if (!row.proved) return { kind: 'step_up_required' };
   if (!row.changed) return { kind: 'last_owner' };
   const member = await readMember({ ctx, orgId, personId });
   return member ? { kind: 'changed', member } : { kind: 'unknown_member' };
@@ -112,14 +119,21 @@ export async function removeMember(what: { ctx: AccountsContext; orgId: OrgId; p
 > {
   const { ctx, orgId, personId, tokens } = what;
   const heir = tokens.kind === 'reassign' ? tokens.to : null;
-  const row = await ctx.db.one<{ member: boolean; within: boolean; heir: boolean; removed: boolean; tokens: readonly TokenId[] }>(
+  const row = await ctx.db.one<{
+    member: boolean;
+    within: boolean;
+    proved: boolean;
+    heir: boolean;
+    removed: boolean;
+    tokens: readonly TokenId[];
+  }>(
     `
     with ${OWNERS}, heir as (
       select m.person_id from org_members m where m.org_id = $1 and m.person_id = $4 and m.person_id <> $2 for key share
     ), ${SEEN}, removed as (
       delete from org_members m using seen s
       where m.org_id = s.org_id and m.person_id = s.person_id and s.permissions <@ $5::text[]
-        and ($3::text <> 'reassign' or exists (select from heir))
+        and ($3::text <> 'reassign' or exists (select from heir)) and ($7 or m.role_id <> 'owner')
         and (m.role_id <> 'owner' or exists (select from owners o where o.person_id <> $2))
       returning m.org_id, m.person_id, m.role_id
     ), passed as (
@@ -133,11 +147,12 @@ export async function removeMember(what: { ctx: AccountsContext; orgId: OrgId; p
       from removed d
     )
     select exists (select from seen) as member, coalesce((select permissions <@ $5::text[] from seen), false) as within,
-      exists (select from heir) as heir, exists (select from removed) as removed, array(select token_id from passed) as tokens`,
-    [orgId, personId, tokens.kind, heir, heldBy(ctx.actor), nameOf(ctx.actor)],
+      $7 or not exists (select from seen s where s.role_id = 'owner') as proved, exists (select from heir) as heir, exists (select from removed) as removed, array(select token_id from passed) as tokens`,
+    [orgId, personId, tokens.kind, heir, heldBy(ctx.actor), nameOf(ctx.actor), isProved(ctx.actor)],
   );
   if (!row?.member) return { kind: 'unknown_member' };
   if (!row.within) return { kind: 'beyond_own_role' };
+  if (!row.proved) return { kind: 'step_up_required' };
   if (tokens.kind === 'reassign' && !row.heir) return { kind: 'unknown_heir' };
   if (!row.removed) return { kind: 'last_owner' };
   if (tokens.kind !== 'revoke') return { kind: 'removed', tokens: row.tokens.length, effect: 'projected' };
