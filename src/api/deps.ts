@@ -1,4 +1,5 @@
 import type { AccountsContext } from '../accounts/context.js';
+import type { People } from '../accounts/people/people.js';
 import type { Sessions } from '../accounts/people/session.js';
 import type { AmountOut, MicroCredits } from '../domain/credits.js';
 import { amountOut } from '../domain/credits.js';
@@ -21,6 +22,7 @@ export interface ApiDeps {
   readonly publicUrl: string | null;
   /** Whose session cookie it is. */
   readonly sessions: Sessions;
+  readonly people: People;
   readonly credits: CreditSettings;
   readonly ledger: LedgerPort;
   readonly prices: () => PriceBook;

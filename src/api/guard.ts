@@ -40,7 +40,7 @@ const STEP_UP_MS = 10 * 60_000;
 export async function guard(deps: ApiDeps, knock: Knock): Promise<Guarded> {
   if (!isOurOrigin(knock, deps.publicUrl)) return foreignOrigin();
   if (knock.permission === 'public') {
-    const caller: Caller = { actor: NOBODY, reach: EVERYTHING, may: () => null, again: async () => true, session: null };
+    const caller: Caller = { actor: NOBODY, reach: EVERYTHING, may: () => null, again: async () => caller, session: null };
     return { kind: 'caller', caller, orgId: null };
   }
   const who = await identify(deps, knock);
@@ -62,9 +62,9 @@ export async function guard(deps: ApiDeps, knock: Knock): Promise<Guarded> {
         const other = decide(actor, rule, orgId);
         return other.kind === 'allowed' ? other.reach : null;
       };
-      const again = async (): Promise<boolean> => {
+      const again = async (): Promise<Caller | null> => {
         const now = await guard(deps, knock);
-        return now.kind === 'caller' && now.caller.reach.ownerId === decision.reach.ownerId;
+        return now.kind === 'caller' ? now.caller : null;
       };
       return { kind: 'caller', caller: { actor, reach: decision.reach, may, again, session }, orgId };
     }
@@ -164,7 +164,13 @@ const READING = new Set(['GET', 'HEAD', 'OPTIONS']);
 function isOurOrigin({ headers, url, method, permission }: Knock, publicUrl: string | null): boolean {
   if (READING.has(method) || headers.get('authorization')) return true;
   const origin = headers.get('origin');
-  if (origin === null) return permission === 'public' || headers.get('cookie') === null;
+  // Without an Origin it is no page of another site; the token of the session is asked for once it is known whose it is.
+  if (origin === null) return permission === 'public' || headers.get('cookie') === null || headers.has('x-csrf-token');
   const ours = [url, ...(publicUrl === null ? [] : [publicUrl])];
   return URL.canParse(origin) && ours.some((one) => new URL(one).host === new URL(origin).host);
+}
+
+/** What has no page to name shows the token of its session instead; no other site can read that. */
+function isMeant({ headers, method }: Knock, token: string): boolean {
+  return READING.has(method) || headers.has('origin') || sameSecret(headers.get('x-csrf-token') ?? '', token);
 }

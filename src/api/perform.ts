@@ -72,6 +72,7 @@ async function perform(c: Context, one: Route, { deps, requestId, pace }: Call):
       lastEventId: c.req.header('last-event-id'),
     },
     caller,
+    from: { headers, address: pace.address, url: c.req.url },
     requestId,
   });
 }
@@ -122,9 +123,11 @@ function queryOf(url: string): Map<string, string[]> {
   return found;
 }
 
-function answerResponse({ status, body, headers, stream }: Answer, requestId: string): Response {
+function answerResponse({ status, body, headers, cookies = [], stream }: Answer, requestId: string): Response {
   const head = { 'content-type': 'application/json; charset=utf-8', 'x-request-id': requestId, ...headers };
-  return new Response(stream ?? JSON.stringify(body), { status, headers: head });
+  const response = new Response(stream ?? JSON.stringify(body), { status, headers: head });
+  for (const cookie of cookies) response.headers.append('set-cookie', cookie);
+  return response;
 }
 
 export function failed(error: unknown, deps: ApiDeps, requestId: string): Response {

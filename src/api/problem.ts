@@ -64,6 +64,9 @@ export const unauthorized = (detail: string): Problem => ({
   headers: { 'www-authenticate': 'Bearer realm="farebox"' },
 });
 
+/** Without asking for a key: whoever sees this is at a form. */
+export const signInFailed = (code: string, detail: string): Problem => problem(401, code, 'That did not match', detail);
+
 export const wrongCredential = (detail: string): Problem => problem(403, 'wrong_credential', 'This credential cannot do that', detail);
 
 export const forbidden = (missing: { readonly permission: string } | { readonly scope: string }): Problem =>

@@ -38,10 +38,11 @@ export interface Call<P, Q, B> {
   readonly reach: Reach;
   /** As far as the same actor may do something else here; null = not at all. */
   may(rule: RuleName): Reach | null;
-  /** Asks again whether all this is still so, for answers that take long. */
-  again(): Promise<boolean>;
+  /** Asks again who this is and what they may, for answers that take long; null once it is over. */
+  again(): Promise<Caller | null>;
   /** Of a person with a session cookie. */
   readonly session: SignedIn | null;
+  readonly from: From;
   readonly requestId: string;
   readonly idempotencyKey: string | null;
   readonly ifMatch: string | null;
@@ -51,11 +52,20 @@ export interface Call<P, Q, B> {
   readonly wantsCsv: boolean;
 }
 
+/** Where a call comes from: for the few routes that give and take cookies, or count tries. */
+export interface From {
+  readonly headers: Headers;
+  /** The peer of the connection, never what a client says about itself. */
+  readonly address: string | undefined;
+  readonly url: string;
+}
+
 export interface Answer {
   readonly kind: 'answer';
   readonly status: number;
   readonly body: unknown;
   readonly headers?: Readonly<Record<string, string>>;
+  readonly cookies?: readonly string[];
   /** Sent as it comes instead of `body`; given up when the client goes away. */
   readonly stream?: ReadableStream<Uint8Array>;
 }
@@ -88,6 +98,7 @@ export interface RawCall {
     readonly lastEventId?: string | undefined;
   };
   readonly caller: Caller;
+  readonly from: From;
   readonly requestId: string;
 }
 
@@ -123,13 +134,14 @@ export function route<P extends z.ZodType = typeof Nothing, Q extends z.ZodType 
       ...headers.errors,
     ];
     if (!asked.success || !sent.success || errors.length > 0) return invalid(errors);
-    const { caller, requestId } = raw;
+    const { caller, from, requestId } = raw;
     const { idempotencyKey, ifMatch } = headers;
     return handle({
       params: params.data as z.output<P>,
       query: asked.data as z.output<Q>,
       body: sent.data as z.output<B>,
       ...caller,
+      from,
       requestId,
       idempotencyKey,
       ifMatch,

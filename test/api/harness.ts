@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, inject } from 'vitest';
-import { createPeople, type PeopleDeps } from '../../src/accounts/people/people.js';
+import { createPeople, type People, type PeopleDeps } from '../../src/accounts/people/people.js';
 import type { Sessions, SignedIn } from '../../src/accounts/people/session.js';
 import { apiRoutes, createApi } from '../../src/api/app.js';
 import type { ApiDeps, LedgerPort } from '../../src/api/deps.js';
@@ -12,7 +12,9 @@ import { createEmbeddedStore } from '../../src/credits/embedded/store.js';
 import type { CreditStore } from '../../src/credits/store.js';
 import { type Database, openDatabase } from '../../src/db/client.js';
 import { systemClock } from '../../src/domain/clock.js';
-import { amountOut } from '../../src/domain/credits.js';
+import { amountOut, MICRO_PER_CREDIT, microCredits } from '../../src/domain/credits.js';
+import type { OrgId } from '../../src/domain/ids.js';
+import { createMailer } from '../../src/mail/mailer.js';
 import { buildBook } from '../../src/pricing/book.js';
 import { createTokenCounter } from '../../src/pricing/tokens.js';
 import { readLiveState } from '../../src/usage/liveState.js';
@@ -58,14 +60,21 @@ export interface Rig {
   token(orgId: string, options?: Record<string, unknown>): Promise<{ id: string; secret: string }>;
 }
 
+export interface ApiOptions {
+  readonly reconcile?: LedgerPort['reconcile'];
+  readonly store?: (real: CreditStore) => CreditStore;
+  /** Sessions are those of real cookies, of people who signed in; says what is different about them. */
+  readonly people?: Partial<PeopleDeps>;
+}
+
 /** A real Postgres, a real hot store and the whole API, for the tests of one file. */
-export function useApi(options: { reconcile?: LedgerPort['reconcile']; store?: (real: CreditStore) => CreditStore } = {}): Rig {
+export function useApi(options: ApiOptions = {}): Rig {
   const parts: { rig?: Rig; end?: () => Promise<void> } = {};
   beforeAll(async () => {
     const database = await freshDatabase(inject('databaseUrl'));
     const db = openDatabase({ url: database.url, max: 4 });
     const store = await openStore(options.store);
-    parts.rig = rigOf(db, store, options.reconcile);
+    parts.rig = rigOf(db, store, options);
     parts.end = async () => {
       await parts.rig?.deps.counter.close();
       await db.close();
@@ -86,7 +95,27 @@ export async function openStore(wrap: (real: CreditStore) => CreditStore = (real
   return wrap(real);
 }
 
-function rigOf(db: Database, store: CreditStore, reconcile: LedgerPort['reconcile'] | undefined): Rig {
+/** People without a mail server, whose passwords are cheap to check. */
+function peopleOf(db: Database, project: ApiDeps['project'], ledger: LedgerPort, more: Partial<PeopleDeps>): People {
+  return createPeople({
+    db,
+    project,
+    clock: systemClock,
+    pepper: PEPPER,
+    publicUrl: 'http://farebox.test',
+    mailer: createMailer({ settings: null, product: 'Farebox', log: pino({ level: 'silent' }) }),
+    signUp: { enabled: true, trialCredits: 100, trialDays: 30, allowedDomains: null },
+    providers: [],
+    passwordCost: { log2n: 10, r: 8, p: 1 },
+    grantTrial: async ({ orgId, key, credits, expiresAt }) => {
+      const amount = microCredits(credits * MICRO_PER_CREDIT);
+      await ledger.grant({ orgId: orgId as OrgId, key, amount, expiresAt, kind: 'trial', reason: 'trial', actor: 'system:sign-up' });
+    },
+    ...more,
+  });
+}
+
+export function rigOf(db: Database, store: CreditStore, options: ApiOptions): Rig {
   const book = buildBook({
     credits: { base: '200', value: { amount: '0.01', currency: 'USD' } },
     groups: [{ name: 'vip', times: '0.8' }],
@@ -105,20 +134,23 @@ function rigOf(db: Database, store: CreditStore, reconcile: LedgerPort['reconcil
     nowMs: systemClock.nowMs,
     pollMs: 100,
   });
+  const project = createProjections(db, store);
+  const people = peopleOf(db, project, ledger, options.people ?? {});
   const deps: ApiDeps = {
     db,
     clock: systemClock,
     pepper: PEPPER,
     operatorKey: OPERATOR_KEY,
     publicUrl: null,
-    sessions: signedInByHeader,
+    sessions: options.people ? people.sessions : signedInByHeader,
+    people,
     credits: { name: 'credit', value: { amount: '0.01', currency: 'USD' } },
     prices: () => book,
     counter: createTokenCounter(),
     log: pino({ level: 'silent' }),
-    project: createProjections(db, store),
+    project,
     live,
-    ledger: { ...ledger, ...(reconcile ? { reconcile } : {}) },
+    ledger: { ...ledger, ...(options.reconcile ? { reconcile: options.reconcile } : {}) },
   };
   const app = createApi(deps);
   const routes = apiRoutes(deps);

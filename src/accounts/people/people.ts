@@ -1,3 +1,4 @@
+import type { ProviderSettings } from '../../domain/settings.js';
 import type { Mailer } from '../../mail/mailer.js';
 import type { AccountsContext } from '../context.js';
 import type { PeopleContext, PeopleSettings } from './context.js';
@@ -9,6 +10,8 @@ import { createSessions } from './sessions.js';
 /** Everything about people, for whoever serves it. */
 export interface People extends PeopleContext {
   readonly sessions: Sessions;
+  /** Other houses people may sign in with. */
+  readonly providers: readonly { readonly id: string; readonly label: string }[];
 }
 
 export interface PeopleDeps extends Pick<AccountsContext, 'db' | 'clock' | 'pepper' | 'project'> {
@@ -16,13 +19,14 @@ export interface PeopleDeps extends Pick<AccountsContext, 'db' | 'clock' | 'pepp
   readonly signUp: PeopleSettings;
   readonly publicUrl: string;
   readonly grantTrial: PeopleContext['grantTrial'];
+  readonly providers: readonly ProviderSettings[];
   /** Cheaper in tests that are about something else. */
   readonly passwordCost?: PasswordCost;
 }
 
-export function createPeople({ passwordCost, ...deps }: PeopleDeps): People {
+export function createPeople({ passwordCost, providers, ...deps }: PeopleDeps): People {
   const passwords = createPasswords(passwordCost);
   const engine = createEngine({ db: deps.db, secret: deps.pepper, publicUrl: deps.publicUrl, passwords });
   const ctx: PeopleContext = { ...deps, engine, passwords };
-  return { ...ctx, sessions: createSessions(ctx) };
+  return { ...ctx, sessions: createSessions(ctx), providers: providers.map(({ id, label }) => ({ id, label })) };
 }

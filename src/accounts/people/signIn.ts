@@ -58,6 +58,7 @@ export async function arrive(what: {
 }): Promise<Extract<SignIn, { kind: 'signed_in' | 'unverified' | 'disabled' }>> {
   const { ctx, visitor, personId, token, cookies } = what;
   const digest = ctx.engine.digest(token);
+  const before = visitor.token === undefined ? null : ctx.engine.digest(visitor.token);
   const row = await ctx.db.one<Arrival>(
     `
     with before as (
@@ -70,6 +71,8 @@ export async function arrive(what: {
       from may where p.person_id = may.person_id and may.come_in
     ), turned_away as (
       delete from sessions s using may where s.token_digest = $2 and not may.come_in
+    ), replaced as (
+      delete from sessions s using may where s.token_digest = $8::text and s.token_digest <> $2 and may.come_in
     ), audited as (
       insert into audit_log (actor, action, subject, details)
       select 'person:' || person_id, case when come_in then 'session.create' else 'session.refuse' end, person_id,
@@ -78,7 +81,7 @@ export async function arrive(what: {
     select b.email, b.disabled_at is not null as disabled, may.come_in, b.home_ready_at is not null as home_ready,
       b.last_sign_in_at is not null and not ($3::text = any (b.known_devices)) as new_device
     from before b join may using (person_id)`,
-    [personId, digest, deviceOf(visitor), DEVICES_MAX, ctx.mailer.provesAddresses, visitor.address, visitor.userAgent],
+    [personId, digest, deviceOf(visitor), DEVICES_MAX, ctx.mailer.provesAddresses, visitor.address, visitor.userAgent, before],
   );
   if (!row) throw new Error('a session was opened for a person who is not there');
   if (row.disabled) return { kind: 'disabled' };

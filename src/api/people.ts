@@ -1,0 +1,16 @@
+import type { ApiDeps } from './deps.js';
+import { meRoutes } from './me.js';
+import { passwordRoutes } from './peoplePassword.js';
+import { signUpRoutes } from './peopleSignUp.js';
+import { totpRoutes } from './peopleTotp.js';
+import type { Route } from './route.js';
+import { sessionRoutes } from './sessions.js';
+
+/** Everything people do about themselves. */
+export const peopleRoutes = (deps: ApiDeps): readonly Route[] => [
+  ...signUpRoutes(deps),
+  ...sessionRoutes(deps),
+  ...passwordRoutes(deps),
+  ...totpRoutes(deps),
+  ...meRoutes(deps),
+];
