@@ -37,8 +37,13 @@ function plainDecimal(value: number): string | undefined {
 
 /** Exact, never rounded, without trailing zeros: 12345678 is "12.345678", 10000000 is "10". */
 export function formatCredits(amount: number): string {
-  return formatScaled(BigInt(amount), 6);
+  if (!(amount >= 0 && amount <= Number.MAX_SAFE_INTEGER)) return formatScaled(BigInt(amount), 6);
+  const rest = amount % MICRO_PER_CREDIT;
+  const whole = (amount - rest) / MICRO_PER_CREDIT;
+  return rest === 0 ? `${whole}` : `${whole}.${`${MICRO_PER_CREDIT + rest}`.slice(1).replace(TRAILING_ZEROS, '')}`;
 }
+
+const TRAILING_ZEROS = /0+$/;
 
 /** An integer scaled by a power of ten, printed as an exact decimal. */
 export function formatScaled(value: bigint, decimals: number): string {

@@ -69,22 +69,32 @@ let counter = 0;
 
 /** A UUIDv7 whose 12-bit counter keeps ids of one process in order within a millisecond. */
 export function newRequestId(nowMs: number = Date.now()): RequestId {
-  if (nowMs > lastMs) {
-    lastMs = nowMs;
+  if (nowMs > lastMs || counter === 0xfff) {
+    lastMs = nowMs > lastMs ? nowMs : lastMs + 1;
     counter = 0;
-  } else if (++counter > 0xfff) {
-    lastMs += 1;
-    counter = 0;
-  }
+    writeHex(4, 12, lastMs);
+  } else counter += 1;
   if (poolAt === pool.length) {
     randomFillSync(pool);
     poolAt = 0;
   }
   pool[poolAt] = ((pool[poolAt] ?? 0) & 0x3f) | 0x80;
-  const random = pool.toString('hex', poolAt, poolAt + 8);
+  writeHex(17, 3, counter);
+  for (let i = 0; i < 8; i++) writeHex(20 + 2 * i, 2, pool[poolAt + i] ?? 0);
   poolAt += 8;
-  const time = lastMs.toString(16).padStart(12, '0');
-  return `req_${time}7${counter.toString(16).padStart(3, '0')}${random}` as RequestId;
+  return idText.toString('latin1') as RequestId;
+}
+
+/** An id is written digit by digit into one buffer: a text in one piece, which nobody has to put together again to look at it. */
+const idText = Buffer.from(`req_${'0'.repeat(12)}7${'0'.repeat(19)}`, 'latin1');
+const HEX = Buffer.from('0123456789abcdef', 'latin1');
+
+function writeHex(at: number, digits: number, value: number): void {
+  let rest = value;
+  for (let i = at + digits - 1; i >= at; i--) {
+    idText[i] = HEX[rest % 16] ?? 0;
+    rest = Math.floor(rest / 16);
+  }
 }
 
 /** `usr_…`, `ses_…`: sorts by time like a request's. */

@@ -16,9 +16,9 @@ import {
   refusalError,
   unavailable,
 } from './errors.js';
-import { orphanNote } from './event.js';
+import { namedOf, orphanNote } from './event.js';
 import type { Admission, Exchange, GatewayParts, PricedCandidate } from './exchange.js';
-import { patiently } from './patience.js';
+import { isLoading, patiently } from './patience.js';
 
 export type Admitted =
   | { readonly kind: 'admitted'; readonly admission: Admission }
@@ -33,7 +33,8 @@ export async function admit(parts: GatewayParts, exchange: Exchange): Promise<Ad
   for (let round = 0; round < STALE_MAX; round++) {
     const offer = priceFor(parts, exchange, book);
     if (offer.kind === 'refused') return offer;
-    const held = await patiently(() => hold(parts, exchange, offer));
+    const first = await hold(parts, exchange, offer);
+    const held = isLoading(first) ? await patiently(first, () => hold(parts, exchange, offer)) : first;
     if (held.kind === 'stale') {
       exchange.caller.token = held.token;
       exchange.caller.org = held.org;
@@ -101,8 +102,15 @@ function pricedFor({ asked, caller }: Exchange, book: PriceBook, serving: Servin
   const candidates: PricedCandidate[] = [];
   for (const candidate of serving) {
     const priced = priceOf(caller, book, asked.model, candidate.servedModel);
-    if (priced)
-      candidates.push({ upstream: candidate.upstream, servedModel: candidate.servedModel, entry: priced.entry, times: priced.times });
+    if (!priced) continue;
+    const { upstream, servedModel } = candidate;
+    candidates.push({
+      upstream,
+      servedModel,
+      entry: priced.entry,
+      times: priced.times,
+      named: namedOf(servedModel, upstream.settings.name),
+    });
   }
   if (prices === null) known.set(serving, ofGroup.set(group, { book, candidates }));
   return candidates;

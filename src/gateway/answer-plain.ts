@@ -4,6 +4,7 @@ import type { Failure } from '../upstreams/forward.js';
 import { type Answer, type AnswerContext, answerHeaders, remainingAfter } from './answer.js';
 import { type GatewayError, sendError, upstreamError } from './errors.js';
 import { lastFinishReason, lastUsage } from './meter.js';
+import { finderOf } from './search.js';
 
 /** A JSON answer: held back whole so that its charge can precede it, or passed through when it is too large for that. */
 export class PlainAnswer implements Answer {
@@ -136,6 +137,7 @@ export class PlainAnswer implements Answer {
   }
 }
 
+const findError = finderOf('"error"');
 const TAIL_BYTES = 64 * 1024;
 /** For what was not kept. */
 const BYTES_PER_TOKEN = 4;
@@ -146,7 +148,7 @@ function problemWith(body: Buffer): GatewayError | null {
   while ((body[at] ?? 0x21) <= 0x20) at += 1;
   if (body[at] !== 0x7b)
     return upstreamError(502, 'upstream_bad_response', 'The upstream answered with something that is not JSON. Nothing was charged.');
-  if (!body.includes('"error"')) return null;
+  if (findError(body, 0) < 0) return null;
   try {
     const parsed = JSON.parse(body.toString('utf8')) as Record<string, unknown>;
     const failed =

@@ -21,8 +21,8 @@ export type Identified =
   | { readonly kind: 'unavailable'; readonly reason: string };
 
 export interface Authenticator {
-  /** From the process's own memory when it is there: the answer is checked by the hold. */
-  identify(req: IncomingMessage): Promise<Identified>;
+  /** From the process's own memory when it is there, and then at once: the answer is checked by the hold. */
+  identify(req: IncomingMessage): Promise<Identified> | Identified;
   /** Always asks the hot store: for answers that no hold will check. */
   identifyFresh(req: IncomingMessage): Promise<Identified>;
   forget(req: IncomingMessage): void;
@@ -33,7 +33,7 @@ const CALLERS_MAX = 50_000;
 export function createAuthenticator(deps: { readonly store: CreditStore; readonly pepper: string }): Authenticator {
   const known = new Map<string, Caller>();
   const ask = async (secret: string, tokenId: TokenId, key: string): Promise<Identified> => {
-    const answer = await patiently(() => deps.store.lookup(tokenId));
+    const answer = await patiently(await deps.store.lookup(tokenId), () => deps.store.lookup(tokenId));
     const result = recognise(answer, tokenId, digestOf(secret, deps.pepper));
     if (result.kind === 'caller') {
       if (known.size >= CALLERS_MAX) known.delete(known.keys().next().value ?? '');
@@ -52,7 +52,7 @@ export function createAuthenticator(deps: { readonly store: CreditStore; readonl
     return ask(secret, tokenId, key);
   };
   return {
-    identify: async (req) => start(req, false),
+    identify: (req) => start(req, false),
     identifyFresh: async (req) => start(req, true),
     forget: (req) => {
       const secret = secretOf(req);

@@ -25,15 +25,16 @@ export interface Ending {
 /** The row that the drain will book: a `ChargeEvent` as JSON, written once here; hot store and drain carry it unread. */
 export function chargeEvent(exchange: Exchange, ending: Ending): string {
   const { candidate } = ending;
-  const served = candidate ? textOf(candidate) : `"served_model":${JSON.stringify(exchange.asked.model)},"upstream":""`;
-  const reason = ending.finishReason === null ? 'null' : JSON.stringify(ending.finishReason);
-  const flags = ending.flags.length === 0 ? '[]' : JSON.stringify(ending.flags);
-  return storable(
+  const served = candidate ? candidate.named : namedOf(exchange.asked.model, '');
+  const reason = ending.finishReason === null ? '' : `"finish_reason":${storable(JSON.stringify(ending.finishReason))},`;
+  const firstByte = ending.ttftMs === null ? '' : `"ttft_ms":${ending.ttftMs},`;
+  const flags = ending.flags.length === 0 ? '[]' : storable(JSON.stringify(ending.flags));
+  return (
     `${whoOf(exchange)},${served},"kind":"${ending.kind}","status":"${ending.status}","http_status":${ending.httpStatus},` +
-      `"cost":${ending.cost},"held":${ending.held},"debt":${ending.debt},"operator_loss":${ending.operatorLoss},` +
-      `"source":"${ending.source}","usage":${usageJson(ending.usage)},"price_version":"${ending.priceVersion}",` +
-      `"breakdown":${breakdownJson(ending.breakdown)},"finish_reason":${reason},"latency_ms":${ending.latencyMs},` +
-      `"ttft_ms":${ending.ttftMs},"flags":${flags},"attempts":${ending.attempts}}`,
+    `"cost":${ending.cost},"held":${ending.held},"debt":${ending.debt},"operator_loss":${ending.operatorLoss},` +
+    `"source":"${ending.source}","usage":${usageJson(ending.usage)},"price_version":"${ending.priceVersion}",` +
+    `"breakdown":${breakdownJson(ending.breakdown)},${reason}"latency_ms":${ending.latencyMs},` +
+    `${firstByte}"flags":${flags},"attempts":${ending.attempts}}`
   );
 }
 
@@ -45,33 +46,44 @@ function usageJson(usage: Usage): string {
     `"cache_write_1h":${usage.cache_write_1h},"output":${usage.output},"reasoning":${usage.reasoning},` +
     `"audio_input":${usage.audio_input},"audio_output":${usage.audio_output},"images":${usage.images},` +
     `"seconds":${usage.seconds},"characters":${usage.characters}`;
-  return `{${numbers}${meters ? `,"meters":${JSON.stringify(meters)}` : ''}}`;
+  return `{${numbers}${meters ? `,"meters":${storable(JSON.stringify(meters))}` : ''}}`;
 }
 
 function breakdownJson({ lines, times }: Breakdown): string {
   let text = '';
   for (const { meter, quantity, rate } of lines) {
-    text += `${text === '' ? '' : ','}{"meter":${JSON.stringify(meter)},"quantity":${quantity},"rate":"${rate}"}`;
+    text += `${text === '' ? '' : ','}{"meter":${meterJson(meter)},"quantity":${quantity},"rate":"${rate}"}`;
   }
   return `{"lines":[${text}],"times":"${times}"}`;
 }
 
-const written = new WeakMap<Exchange['asked'], string>();
+/** Names of meters are the operator's and few. */
+const meters = new Map<string, string>();
+
+function meterJson(meter: string): string {
+  let text = meters.get(meter);
+  if (text === undefined) {
+    text = storable(JSON.stringify(meter));
+    if (meters.size < 1_000) meters.set(meter, text);
+  }
+  return text;
+}
 
 /** The half of every row of a request that never changes: it is written for the hold, and used again for the charge. */
 function whoOf(exchange: Exchange): string {
-  const { asked } = exchange;
-  const known = written.get(asked);
-  if (known !== undefined) return known;
-  const { caller, req } = exchange;
-  const text = storable(
-    `{"request_id":"${exchange.id}","org_id":"${caller.orgId}","token_id":"${caller.tokenId}","model":${JSON.stringify(asked.model)},` +
-      `"endpoint":"${exchange.endpoint.path}","stream":${asked.stream},"client_request_id":${headerJson(req.headers['x-request-id'])},` +
-      `"end_user":${jsonOf(asked.endUser)},"agent":${headerJson(req.headers['x-agent-id'], caller.token.agent)},` +
-      `"conversation":${headerJson(req.headers['x-conversation-id'], asked.conversation)}`,
-  );
-  written.set(asked, text);
-  return text;
+  if (exchange.who !== null) return exchange.who;
+  const { asked, caller } = exchange;
+  const { headers } = exchange.req;
+  const given =
+    member('client_request_id', headers['x-request-id']) +
+    member('end_user', asked.endUser) +
+    member('agent', headers['x-agent-id'] ?? caller.token.agent) +
+    member('conversation', headers['x-conversation-id'] ?? asked.conversation);
+  const model = storable(JSON.stringify(asked.model));
+  exchange.who =
+    `{"request_id":"${exchange.id}","org_id":"${caller.orgId}","token_id":"${caller.tokenId}","model":${model},` +
+    `"endpoint":"${exchange.endpoint.path}","stream":${asked.stream}${given === '' ? '' : storable(given)}`;
+  return exchange.who;
 }
 
 /** What whoever sweeps this hold writes if its owner vanishes: so far nothing is owed. */
@@ -113,7 +125,7 @@ const ORPHANED = {
 /** Who asked for what, and nothing of an answer: the rest of its row is filled in by whoever has to book it. */
 function freshNote(exchange: Exchange, hold: { readonly priceVersion: string; readonly candidate: PricedCandidate | undefined }): string {
   const { candidate } = hold;
-  const where = candidate ? textOf(candidate) : '"served_model":"","upstream":""';
+  const where = candidate ? candidate.named : namedOf('', '');
   return `${whoOf(exchange)},${where},"price_version":"${hold.priceVersion}"}`;
 }
 
@@ -134,13 +146,13 @@ export function rowOf(note: string, hold: { readonly amount: number; readonly fl
   return JSON.stringify({ ...defaults, ...(JSON.parse(note) as object), cost: hold.floor });
 }
 
-const textOf = (candidate: PricedCandidate): string =>
-  storable(`"served_model":${JSON.stringify(candidate.servedModel)},"upstream":${JSON.stringify(candidate.upstream.settings.name)}`);
+/** How a row says who served it. */
+export const namedOf = (servedModel: string, upstream: string): string =>
+  storable(`"served_model":${JSON.stringify(servedModel)},"upstream":${JSON.stringify(upstream)}`);
 
-const jsonOf = (text: string | null): string => (text === null ? 'null' : JSON.stringify(text));
-
-function headerJson(value: string | string[] | undefined, otherwise: string | null = null): string {
-  return jsonOf(typeof value === 'string' && value.length > 0 ? value.slice(0, 256) : otherwise);
+/** Nothing for what nobody said. */
+function member(name: string, value: string | string[] | null | undefined): string {
+  return typeof value === 'string' && value.length > 0 ? `,"${name}":${JSON.stringify(value.slice(0, 256))}` : '';
 }
 
 /** Postgres text cannot hold a NUL and JSON it reads cannot hold half a surrogate pair; both can come in a name. */

@@ -45,6 +45,8 @@ export interface GatewayParts {
 export interface PricedCandidate extends Candidate<Upstream> {
   readonly entry: PriceEntry;
   readonly times: Fraction;
+  /** Its names as a row of the ledger has them. */
+  readonly named: string;
 }
 
 /** What was agreed before the request went upstream. A reload of prices or upstreams cannot change it midway. */
@@ -70,10 +72,13 @@ export interface Exchange {
   readonly bytes: Buffer;
   /** The client closed its connection before the answer was whole. */
   gone: boolean;
+  /** The half of every row of this request that never changes, once somebody has written it. */
+  who: string | null;
+  admission: Admission | null;
 }
 
 export interface AdmittedExchange extends Exchange {
-  readonly admission: Admission;
+  admission: Admission;
 }
 
 /** How a request ended, before anything is priced. */

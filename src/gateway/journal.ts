@@ -83,6 +83,7 @@ export interface JournalOptions {
 const SEGMENT_BYTES = 16 * 1024 * 1024;
 const BYTES_MAX = 1024 * 1024 * 1024;
 const TRY_AGAIN_MS = 1_000;
+const SOON_MS = 20;
 
 export function openJournal(options: JournalOptions): Journal {
   const { folder, segmentBytes = SEGMENT_BYTES, bytesMax = BYTES_MAX } = options;
@@ -104,13 +105,17 @@ export function openJournal(options: JournalOptions): Journal {
     },
     held: (line, known) => {
       const entry = note(line, known);
-      writer.append(`h\t${line.requestId}\t${line.orgId}\t${line.tokenId}\t${line.amount}\t${line.floor}\t${line.note}\n`);
+      const text = isNamed(line.note)
+        ? `H\t${line.amount}\t${line.floor}\t${line.note}\n`
+        : longLine('h', line, line.amount, line.floor, line.note);
+      if (known) writer.append(text);
+      else writer.appendSoon(text);
       return entry;
     },
     settled: (line, known) => {
       const entry = note(line, known);
       entries.settle(entry);
-      writer.append(`s\t${line.requestId}\t${line.orgId}\t${line.tokenId}\t${line.cost}\t0\t${line.event}\n`);
+      writer.append(isNamed(line.event) ? `S\t${line.cost}\t0\t${line.event}\n` : longLine('s', line, line.cost, 0, line.event));
       return entry;
     },
     afterWrite: (act) => writer.afterWrite(act),
@@ -129,6 +134,19 @@ export function openJournal(options: JournalOptions): Journal {
   };
 }
 
+/** What the gateway writes says whose it is in its first words; the line need not say it again. */
+const isNamed = (json: string): boolean => json.startsWith('{"request_id":"');
+
+function longLine(
+  letter: string,
+  ids: Pick<HeldLine, 'requestId' | 'orgId' | 'tokenId'>,
+  amount: number,
+  floor: number,
+  json: string,
+): string {
+  return `${letter}\t${ids.requestId}\t${ids.orgId}\t${ids.tokenId}\t${amount}\t${floor}\t${json}\n`;
+}
+
 /** Appends everything of one turn of the event loop in one write: a write each would cost a tenth of all our time. */
 class Writer {
   readonly old: readonly Segment[];
@@ -144,6 +162,11 @@ class Writer {
   private waiting: (() => void)[] = [];
   private next: number;
   private closed = false;
+  private due = false;
+  private readonly flushDue = (): void => {
+    this.due = false;
+    this.flush();
+  };
 
   constructor(folder: string, segmentBytes: number, options: JournalOptions) {
     this.folder = folder;
@@ -160,14 +183,31 @@ class Writer {
     this.timer?.unref();
   }
 
+  /** At the end of this turn. */
   append(line: string): void {
-    if (this.lines.length === 0) setImmediate(() => this.flush());
+    this.lines.push(line);
+    this.flushSoon();
+  }
+
+  /** With the next line that has to be there, or a moment later: nothing is owed yet for what it says. */
+  appendSoon(line: string): void {
+    if (this.lines.length === 0 && !this.due) setTimeout(this.flushDue, SOON_MS);
     this.lines.push(line);
   }
 
+  private flushSoon(): void {
+    if (this.due) return;
+    this.due = true;
+    setImmediate(this.flushDue);
+  }
+
   afterWrite(act: () => void): void {
-    if (this.lines.length === 0 || !this.healthy || this.closed) act();
-    else this.waiting.push(act);
+    if (this.lines.length === 0 || !this.healthy || this.closed) {
+      act();
+      return;
+    }
+    this.waiting.push(act);
+    this.flushSoon();
   }
 
   flush(): void {
@@ -302,8 +342,17 @@ function linesOf(path: string): { lines: Line[]; damaged: number } {
 
 const DIGITS = /^\d{1,15}$/;
 
+const NAMES = /^\{"request_id":"(\w+)","org_id":"(\w+)","token_id":"(\w+)"/;
+
+/** A short line, with the names put back in front. */
+function lengthened(text: string): string {
+  if (text[1] !== '\t' || (text[0] !== 'H' && text[0] !== 'S')) return text;
+  const json = text.slice(text.indexOf('{'));
+  return [text.charAt(0).toLowerCase(), ...(NAMES.exec(json) ?? []).slice(1), text.slice(2)].join('\t');
+}
+
 function lineOf(text: string): Line | null {
-  const [kind, requestId = '', orgId = '', tokenId = '', amount = '', floor = '', ...rest] = text.split('\t');
+  const [kind, requestId = '', orgId = '', tokenId = '', amount = '', floor = '', ...rest] = lengthened(text).split('\t');
   const json = rest.join('\t');
   const sound =
     isRequestId(requestId) && isOrgId(orgId) && isTokenId(tokenId) && DIGITS.test(amount) && DIGITS.test(floor) && json.endsWith('}');

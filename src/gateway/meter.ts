@@ -1,4 +1,5 @@
 import { endOfValue } from './json.js';
+import { finderOf } from './search.js';
 
 /**
  * Watches a stream of server-sent events go by. Whole events pass untouched, in the buffers they came in; the trailing
@@ -11,6 +12,10 @@ export interface Passed {
   /** The upstream reported a failure inside the stream: nothing after it counts. */
   readonly failed: boolean;
 }
+
+const findError = finderOf('"error"');
+const findData = finderOf('data:');
+const findChoices = finderOf('"choices"');
 
 const PENDING_BYTES_MAX = 64 * 1024;
 const TAIL_BYTES = 64 * 1024;
@@ -106,7 +111,7 @@ export class StreamMeter {
   }
 
   private inspect(events: Buffer): Passed {
-    if (!events.includes('"error"') && !(this.hideUsage && hasEmptyChoices(events))) return this.pass(events);
+    if (findError(events, 0) < 0 && !(this.hideUsage && hasEmptyChoices(events))) return this.pass(events);
     const out: Buffer[] = [];
     for (const event of eventsOf(events)) {
       const data = parseData(event);
@@ -181,7 +186,7 @@ function after(data: Buffer, separator: string): number {
 function countEvents(buffer: Buffer | undefined): number {
   let count = 0;
   if (!buffer) return 0;
-  for (let at = buffer.indexOf('data:'); at >= 0; at = buffer.indexOf('data:', at + 5)) count += 1;
+  for (let at = findData(buffer, 0); at >= 0; at = findData(buffer, at + 5)) count += 1;
   return count;
 }
 
@@ -224,7 +229,7 @@ function choicesOf(data: Json): { readonly index?: unknown; readonly finish_reas
 
 /** `"choices":[]`, whatever the white space. */
 function hasEmptyChoices(events: Buffer): boolean {
-  for (let at = events.indexOf('"choices"'); at >= 0; at = events.indexOf('"choices"', at + 9)) {
+  for (let at = findChoices(events, 0); at >= 0; at = findChoices(events, at + 9)) {
     const colon = skip(events, at + 9);
     const bracket = skip(events, colon + 1);
     if (events[colon] === 0x3a && events[bracket] === 0x5b && events[skip(events, bracket + 1)] === 0x5d) return true;

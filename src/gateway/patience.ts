@@ -9,8 +9,10 @@ const WAITING_MAX = 2_000;
 let waiting = 0;
 
 /** Asks again while the store is being loaded, at most two seconds. Only for questions that changed nothing. */
-export async function patiently<T extends { readonly kind: string }>(ask: () => Promise<T | Unavailable>): Promise<T | Unavailable> {
-  const first = await ask();
+export async function patiently<T extends { readonly kind: string }>(
+  first: T | Unavailable,
+  ask: () => Promise<T | Unavailable>,
+): Promise<T | Unavailable> {
   if (!isLoading(first) || waiting >= WAITING_MAX) return first;
   const untilMs = Date.now() + PATIENCE_MS;
   waiting += 1;
@@ -26,7 +28,7 @@ export async function patiently<T extends { readonly kind: string }>(ask: () => 
   }
 }
 
-function isLoading(answer: { readonly kind: string }): boolean {
+export function isLoading(answer: { readonly kind: string }): boolean {
   const { reason, maybeDone } = answer as Partial<Unavailable>;
   return answer.kind === 'unavailable' && reason === 'not_loaded' && maybeDone === false;
 }

@@ -41,7 +41,9 @@ async function prepare(
   if (!parts.journal.writable)
     return refuse(unavailable('The gateway cannot write its journal right now. Try again in a moment.', 'journal_full'));
 
-  const identified = await parts.authenticator.identify(req);
+  // Answers that are there already are not waited for: each wait is a turn of the microtask queue.
+  const who = parts.authenticator.identify(req);
+  const identified = who instanceof Promise ? await who : who;
   if (identified.kind === 'unavailable') return refuse(unavailable('Tokens cannot be checked right now. Try again in a moment.'));
   if (identified.kind === 'refused') return refuse(identified.error);
 
@@ -50,7 +52,8 @@ async function prepare(
   if (read.kind === 'refused') return refuse(read.error);
 
   const startedMs = Date.now();
-  const parsed = await parseBody(endpoint.kind, read.bytes, parts.settings.bodyDepthMax);
+  const reading = parseBody(endpoint.kind, read.bytes, parts.settings.bodyDepthMax);
+  const parsed = reading instanceof Promise ? await reading : reading;
   if (parsed.kind === 'busy')
     return refuse(unavailable('Too many large requests are being read right now. Try again in a moment.', 'overloaded'));
   if (parsed.kind === 'bad') return refuse(badRequest(parsed.message, parsed.code, parsed.param));
@@ -66,11 +69,14 @@ async function prepare(
     asked,
     bytes: read.bytes,
     gone: res.destroyed,
+    who: null,
+    admission: null,
   };
   const admitted = await admit(parts, exchange);
   if (admitted.kind === 'refused') return refuse(admitted.error);
   exchange.gone = res.destroyed;
-  return Object.assign(exchange, { admission: admitted.admission });
+  exchange.admission = admitted.admission;
+  return exchange as AdmittedExchange;
 }
 
 function transfer(parts: GatewayParts, exchange: AdmittedExchange): void {

@@ -28,20 +28,14 @@ export type Parsed =
 type Body = Readonly<Record<string, unknown>>;
 
 /** Keys we price or route by: one of them twice could be read one way here and another way upstream. */
-const PRICED_KEYS = [
-  'model',
-  'stream',
-  'n',
-  'best_of',
-  'max_tokens',
-  'max_completion_tokens',
-  'stream_options',
-  'prompt',
-  'messages',
-  'input',
-];
+const PRICED_KEYS = new Map(
+  ['model', 'stream', 'n', 'best_of', 'max_tokens', 'max_completion_tokens', 'stream_options', 'prompt', 'messages', 'input'].map((key) => [
+    key,
+    `"${key}"`,
+  ]),
+);
 /** Keys by which other gateways let a caller redirect a request or its key. They are never passed on. */
-const REFUSED_KEYS = [
+const REFUSED_KEYS: ReadonlySet<string> = new Set([
   'api_base',
   'base_url',
   'api_key',
@@ -50,7 +44,7 @@ const REFUSED_KEYS = [
   'extra_body',
   'user_config',
   'api_version',
-];
+]);
 
 const DEPTH_SCAN_FROM_BYTES = 64 * 1024;
 const MODEL_LENGTH_MAX = 256;
@@ -83,9 +77,10 @@ interface Raw {
 }
 
 function read(kind: EndpointKind, body: Body, raw: Raw): Parsed {
-  const twice = duplicateKey(body, raw);
+  const keys = Object.keys(body);
+  const twice = duplicateKey(keys, raw);
   if (twice) return bad(`'${twice}' appears twice in the body. Send it once.`, twice, 'duplicate_key');
-  const refused = REFUSED_KEYS.find((key) => Object.hasOwn(body, key));
+  const refused = keys.find(isRefused);
   if (refused) return bad(`'${refused}' cannot be set by a request. Remove it.`, refused, 'unsupported_parameter');
   const model = body['model'];
   if (typeof model !== 'string' || model.length === 0 || model.length > MODEL_LENGTH_MAX) {
@@ -118,8 +113,9 @@ function askedOf(kind: EndpointKind, body: Body, model: string, bodyBytes: numbe
 }
 
 function outputBound(body: Body): number | null {
-  const bounds = [whole(body['max_tokens']), whole(body['max_completion_tokens'])].filter((bound) => bound !== null);
-  return bounds.length ? Math.max(...bounds) : null;
+  const older = whole(body['max_tokens']);
+  const newer = whole(body['max_completion_tokens']);
+  return older === null || newer === null ? (older ?? newer) : Math.max(older, newer);
 }
 
 const whole = (value: unknown): number | null => (typeof value === 'number' ? value : null);
@@ -137,13 +133,15 @@ function promptsOf(kind: EndpointKind, body: Body): number {
   return typeof prompt[0] === 'number' ? 1 : prompt.length;
 }
 
+const NUMBERS = [
+  ['max_tokens', OUTPUT_TOKENS_MAX],
+  ['max_completion_tokens', OUTPUT_TOKENS_MAX],
+  ['n', CHOICES_MAX],
+  ['best_of', CHOICES_MAX],
+] as const;
+
 function wrongNumber(body: Body): Parsed | null {
-  for (const [key, max] of [
-    ['max_tokens', OUTPUT_TOKENS_MAX],
-    ['max_completion_tokens', OUTPUT_TOKENS_MAX],
-    ['n', CHOICES_MAX],
-    ['best_of', CHOICES_MAX],
-  ] as const) {
+  for (const [key, max] of NUMBERS) {
     const value = body[key];
     if (value === undefined || value === null) continue;
     if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 1 || value > max) {
@@ -228,16 +226,22 @@ function dataBytes(value: unknown, key: string): number {
 }
 
 /** A cheap byte search first; the exact scan only when a key could really stand there twice. */
-function duplicateKey(body: Body, { bytes, text }: Raw): string | null {
-  const suspicious = text.includes('\\u') || PRICED_KEYS.some((key) => Object.hasOwn(body, key) && appearsTwice(text, `"${key}"`));
+function duplicateKey(keys: readonly string[], { bytes, text }: Raw): string | null {
+  let suspicious = text.includes('\\u');
+  for (let i = 0; i < keys.length && !suspicious; i++) {
+    const quoted = PRICED_KEYS.get(keys[i] ?? '');
+    suspicious = quoted !== undefined && appearsTwice(text, quoted);
+  }
   if (!suspicious) return null;
   const seen = new Set<string>();
   for (const { key } of topLevelMembers(bytes)) {
-    if (seen.has(key) && PRICED_KEYS.includes(key)) return key;
+    if (seen.has(key) && PRICED_KEYS.has(key)) return key;
     seen.add(key);
   }
   return null;
 }
+
+const isRefused = (key: string): boolean => REFUSED_KEYS.has(key);
 
 function appearsTwice(text: string, quoted: string): boolean {
   const first = text.indexOf(quoted);

@@ -18,6 +18,7 @@ function exchange(part: { model: string; headers?: Record<string, string> }): Ex
     caller,
     endpoint: { path: '/chat/completions' },
     req: { headers: part.headers ?? {} },
+    who: null,
   } as unknown as Exchange;
 }
 
@@ -41,7 +42,7 @@ const ending = {
   attempts: 2,
 } as const;
 
-test('a row written by hand says what a general writer would say', () => {
+test('a row written by hand says what a general writer would say, and nothing of what nobody said', () => {
   const one = exchange({ model: nasty, headers: { 'x-request-id': 'c"1', 'x-conversation-id': nasty } });
   const row = JSON.parse(chargeEvent(one, ending)) as ChargeEvent;
   const clean = 'a"b\\c\n\ufffd\ufffdé😀';
@@ -71,7 +72,6 @@ test('a row written by hand says what a general writer would say', () => {
     breakdown: ending.breakdown,
     finish_reason: 'stop',
     latency_ms: 12,
-    ttft_ms: null,
     flags: ['usage_missing'],
     attempts: 2,
   });
