@@ -1,3 +1,4 @@
+import cluster, { type Worker } from 'node:cluster';
 import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { Distribution, Tally } from './tally.js';
 
@@ -55,13 +56,46 @@ export interface MetricsText {
   readonly text: string;
 }
 
+type Numbers = Awaited<ReturnType<Registry['getMetricsAsJSON']>>;
+type Question = { readonly farebox: 'numbers?'; readonly id: number };
+type Answer = { readonly farebox: 'numbers'; readonly id: number; readonly numbers: Numbers };
+
 /** In a worker of a cluster: lets the primary collect this process's numbers. */
 export function shareWithPrimary(metrics: Metrics): void {
-  AggregatorRegistry.setRegistries(metrics.registry);
+  process.on('message', (message: Partial<Question> | null) => {
+    if (message?.farebox !== 'numbers?' || message.id === undefined) return;
+    const { id } = message;
+    void metrics.registry.getMetricsAsJSON().then((numbers) => process.send?.({ farebox: 'numbers', id, numbers } satisfies Answer));
+  });
 }
 
-/** In the primary of a cluster: the sum over all its workers. */
+/** A process that is just starting or ending does not hold the others up for longer. */
+const ANSWERS_MS = 1_000;
+
+/** In the primary of a cluster: the sum over all its workers that answer. */
 export function createAggregate(): () => Promise<MetricsText> {
-  const aggregate = new AggregatorRegistry();
-  return async () => ({ contentType: aggregate.contentType, text: await aggregate.clusterMetrics() });
+  let questions = 0;
+  return async () => {
+    const id = ++questions;
+    const workers = Object.values(cluster.workers ?? {}).filter((worker) => worker?.isConnected() === true);
+    const numbers = await Promise.all(workers.map((worker) => (worker ? numbersOf(worker, id) : [])));
+    const sum = AggregatorRegistry.aggregate(numbers.filter((one) => one.length > 0));
+    return { contentType: sum.contentType, text: await sum.metrics() };
+  };
+}
+
+function numbersOf(worker: Worker, id: number): Promise<Numbers> {
+  return new Promise((resolve) => {
+    const done = (numbers: Numbers): void => {
+      clearTimeout(late);
+      worker.off('message', listen);
+      resolve(numbers);
+    };
+    const listen = (message: Partial<Answer> | null): void => {
+      if (message?.farebox === 'numbers' && message.id === id && message.numbers) done(message.numbers);
+    };
+    const late = setTimeout(() => done([]), ANSWERS_MS);
+    worker.on('message', listen);
+    worker.send({ farebox: 'numbers?', id } satisfies Question, (error: Error | null) => error && done([]));
+  });
 }
