@@ -1,5 +1,5 @@
 import type { RequestListener, Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, Server as TcpServer } from 'node:net';
 import type { CreditStore } from './credits/store.js';
 import { systemClock } from './domain/clock.js';
 import type { PriceSource } from './domain/prices.js';
@@ -24,6 +24,8 @@ export interface Front {
   reload(next: { readonly prices: PriceSource; readonly upstreams: readonly UpstreamSettings[] }): void;
   /** Admits nothing new, lets streams finish and settle, and resolves when the hot store has every settlement. */
   shutdown(): Promise<boolean>;
+  /** Another process has taken over: takes no new connection, serves those there are to their end, then shuts down. */
+  retire(): Promise<boolean>;
   cut(): void;
 }
 
@@ -76,7 +78,13 @@ export function createFront(deps: FrontDeps): Front {
     compat: deps.others,
     publicUrl: settings.publicUrl ?? `http://${hostFor(settings.host)}:${settings.port}`,
   });
-  const server = createHttpServer(settings.gateway, listener({ gateway, health, deps }));
+  const answer = listener({ gateway, health, deps });
+  let isRetired = false;
+  const server = createHttpServer(settings.gateway, (req, res) => {
+    if (isRetired) res.setHeader('connection', 'close');
+    answer(req, res);
+  });
+  const end = () => shutdown({ server, gateway, health, shards, counter, upstreams: () => upstreams, drainMs: settings.gateway.drainMs });
   announcePrices(metrics, book);
   return {
     health,
@@ -90,7 +98,14 @@ export function createFront(deps: FrontDeps): Front {
       old.close().catch((error) => log.warn({ err: error }, 'an upstream did not close'));
     },
     cut: () => gateway.cut(),
-    shutdown: () => shutdown({ server, gateway, health, shards, counter, upstreams: () => upstreams, drainMs: settings.gateway.drainMs }),
+    shutdown: end,
+    retire: async () => {
+      isRetired = true;
+      // Only the door: closing an HTTP server would also close connections whose next request is on its way.
+      TcpServer.prototype.close.call(server);
+      await gateway.retire(settings.gateway.drainMs);
+      return end();
+    },
   };
 }
 

@@ -15,6 +15,7 @@ import { createFront, type Front, hostFor } from './front.js';
 import { createOfficeRelay } from './gateway/office.js';
 import { createOffice, type Office } from './office.js';
 import { buildBook, type PriceBook } from './pricing/book.js';
+import { onRetire } from './rolling.js';
 import { metricsFromPrimary, SLOT_VARIABLE } from './supervisor.js';
 import type { Log } from './telemetry/log.js';
 import { createMetrics, type Metrics, ownText, shareWithPrimary } from './telemetry/metrics.js';
@@ -72,8 +73,9 @@ export async function runGateway(start: WithStore): Promise<number> {
   process.title = `farebox gateway ${cluster.worker?.id ?? ''}`;
   await front.listen();
   const watch = watching(start, metrics, front, () => undefined);
-  await stopSignal(() => front.cut(), watch.reload);
-  const settled = await front.shutdown();
+  const retired = new Promise<'retired'>((resolve) => onRetire(() => resolve('retired')));
+  const why = await Promise.race([stopSignal(() => front.cut(), watch.reload), retired]);
+  const settled = why === 'retired' ? await front.retire() : await front.shutdown();
   relay.close();
   watch.close();
   if (!settled) start.log.warn({ host: settings.host }, 'some settlements are only in the journal; the next start sends them');
@@ -97,8 +99,7 @@ export async function runOffice(start: WithBoth): Promise<number> {
     office.pricesInForce(next).catch((error) => start.log.error({ err: error }, 'the new price version was not stored yet'));
   });
   await stopSignal(() => undefined, watch.reload);
-  server.close();
-  server.closeAllConnections();
+  await closed(server);
   await office.jobs.stop();
   watch.close();
   return 0;
@@ -215,6 +216,19 @@ function stopSignal(cut: () => void, reload: () => void): Promise<void> {
     process.on('SIGHUP', () => reload());
     // A parent that vanished cannot stop us any more.
     process.on('disconnect', stop);
+  });
+}
+
+const ANSWERS_MS = 2_000;
+
+/** Running answers get a moment; whoever listens to live events would stay for ever. */
+function closed(server: Server): Promise<void> {
+  const late = setTimeout(() => server.closeAllConnections(), ANSWERS_MS);
+  return new Promise((resolve) => {
+    server.close(() => {
+      clearTimeout(late);
+      resolve();
+    });
   });
 }
 

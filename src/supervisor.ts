@@ -2,6 +2,7 @@ import cluster, { type Worker } from 'node:cluster';
 import { availableParallelism } from 'node:os';
 import type { Role, Settings } from './domain/settings.js';
 import { closeLostConnections } from './handoff.js';
+import { replaceOneByOne } from './rolling.js';
 import type { Log } from './telemetry/log.js';
 import { createAggregate, type MetricsText } from './telemetry/metrics.js';
 
@@ -30,13 +31,19 @@ export function supervise(settings: Settings, log: Log): Promise<number> {
   const metrics = createAggregate();
   let stopping = false;
   let refused = false;
+  let isUp = false;
   let restartMs = RESTART_AFTER_MS;
-  const fork = (seat: Seat): void => {
+  const fork = (seat: Seat): Worker => {
     cluster.setupPrimary({ execArgv: [...process.execArgv, ...(seat.part === 'gateway' ? GATEWAY_FLAGS : [])] });
     const worker = cluster.fork({ [PART_VARIABLE]: seat.part, [SLOT_VARIABLE]: String(seat.slot) });
     seats.set(worker.id, seat);
     closeLostConnections(worker);
     worker.on('message', (message: ToPrimary) => answer(worker, message, metrics));
+    worker.once('listening', () => {
+      isUp = true;
+      seat.returns = true;
+    });
+    return worker;
   };
   const restart = (seat: Seat): void => {
     setTimeout(() => {
@@ -53,22 +60,29 @@ export function supervise(settings: Settings, log: Log): Promise<number> {
     const gateways = [...seats.values()].some(({ part }) => part === 'gateway');
     signalAll(seats, 'SIGTERM', ({ part }) => part === (gateways ? 'gateway' : 'office'));
   };
+  const replace = createReplacing({ seats, fork, isStopping: () => stopping, log });
   return new Promise((resolve) => {
     cluster.on('exit', (worker, code, signal) => {
       const seat = seats.get(worker.id);
       seats.delete(worker.id);
-      refused ||= code === REFUSED_TO_START;
+      // Once somebody serves, a mistake made since then in a file must not end those who still run.
+      refused ||= code === REFUSED_TO_START && !isUp;
       if (seats.size === 0 && (stopping || refused)) resolve(refused ? 1 : 0);
       else if (refused && !stopping) stop();
       else if (stopping) stopOfficeWhenAlone(seats);
-      else if (seat) {
-        log.error({ part: seat.part, code, signal, restart_ms: restartMs }, 'a process died; it is started again');
-        restart(seat);
+      else if (seat?.returns) {
+        if (code === 0) fork(seat);
+        else restart(seat);
+        log[code === 0 ? 'info' : 'error'](
+          { part: seat.part, code, signal, restart_ms: restartMs },
+          'a process ended; it is started again',
+        );
       }
     });
     process.on('SIGTERM', stop);
     process.on('SIGINT', stop);
     process.on('SIGHUP', () => signalAll(seats, 'SIGHUP', () => true));
+    process.on('SIGUSR2', () => void replace());
     for (const seat of seatsFor(settings)) fork(seat);
   });
 }
@@ -77,6 +91,46 @@ interface Seat {
   readonly part: Part;
   /** A gateway keeps its number over restarts, because its journal folder bears it. */
   readonly slot: number;
+  /** Whether another one takes this seat when the process in it ends. */
+  returns: boolean;
+}
+
+interface Replacing {
+  readonly seats: ReadonlyMap<number, Seat>;
+  fork(seat: Seat): Worker;
+  isStopping(): boolean;
+  readonly log: Log;
+}
+
+/** New processes for all: the gateways one by one, then the office, which has one address and so ends before the next begins. */
+function createReplacing({ seats, fork, isStopping, log }: Replacing): () => Promise<void> {
+  let isBusy = false;
+  const hire = (): Worker => fork({ part: 'gateway', slot: freeSlot(seats), returns: false });
+  const retired = ({ id }: Worker): void => {
+    const seat = seats.get(id);
+    if (seat) seat.returns = false;
+  };
+  return async () => {
+    if (isBusy || isStopping()) return;
+    isBusy = true;
+    const ids = [...seats].flatMap(([id, { part, returns }]) => (part === 'gateway' && returns ? [id] : []));
+    log.info({ gateways: ids.length }, 'replacing the processes one by one');
+    const ended = await replaceOneByOne(
+      ids.flatMap((id) => cluster.workers?.[id] ?? []),
+      hire,
+      retired,
+    );
+    isBusy = false;
+    if (ended === 'replaced') signalAll(seats, 'SIGTERM', ({ part }) => part === 'office');
+    else if (!isStopping()) log.error({}, 'a new gateway process could not start; the others go on as they are');
+  };
+}
+
+function freeSlot(seats: ReadonlyMap<number, Seat>): number {
+  const taken = new Set([...seats.values()].flatMap(({ part, slot }) => (part === 'gateway' ? [slot] : [])));
+  let slot = 0;
+  while (taken.has(slot)) slot += 1;
+  return slot;
 }
 
 function stopOfficeWhenAlone(seats: ReadonlyMap<number, Seat>): void {
@@ -88,8 +142,8 @@ export const REFUSED_TO_START = 78;
 
 function seatsFor(settings: Settings): Seat[] {
   const has = (role: Role): boolean => settings.roles.includes(role);
-  const office: Seat[] = has('api') || has('worker') ? [{ part: 'office', slot: 0 }] : [];
-  return [...office, ...gatewaySlots(settings).map((slot) => ({ part: 'gateway' as const, slot }))];
+  const office: Seat[] = has('api') || has('worker') ? [{ part: 'office', slot: 0, returns: true }] : [];
+  return [...office, ...gatewaySlots(settings).map((slot) => ({ part: 'gateway' as const, slot, returns: true }))];
 }
 
 /** The numbers of the gateway processes of this configuration. */

@@ -243,3 +243,17 @@ function leavesBodyUnread(req: IncomingMessage): boolean {
   const { 'content-length': length, 'transfer-encoding': encoding } = req.headers;
   return encoding !== undefined || Number(length ?? 0) > DISCARDED_BYTES_MAX;
 }
+
+/** An answer that closes its connection can be lost to its client when the body comes after it: a small one is waited for. */
+export function afterSmallBody(req: IncomingMessage, act: () => void): void {
+  if (req.complete || leavesBodyUnread(req)) {
+    act();
+    return;
+  }
+  req.once('close', act);
+  req.once('end', () => {
+    req.off('close', act);
+    act();
+  });
+  req.resume();
+}

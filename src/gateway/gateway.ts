@@ -10,7 +10,7 @@ import type { Metrics } from '../telemetry/metrics.js';
 import type { Upstreams } from '../upstreams/upstreams.js';
 import { createAuthenticator } from './authenticate.js';
 import { endpointOf } from './endpoints.js';
-import { type GatewayError, internalError, sendError, unavailable, unknownPath, wrongMethod } from './errors.js';
+import { afterSmallBody, type GatewayError, internalError, sendError, unavailable, unknownPath, wrongMethod } from './errors.js';
 import type { GatewayParts } from './exchange.js';
 import type { Journal } from './journal.js';
 import { models } from './models.js';
@@ -46,6 +46,8 @@ export interface Gateway {
   readonly openRequests: number;
   /** Admits nothing new, lets running requests finish, at most this long; then they are cut with an error and settled. */
   drain(limitMs: number): Promise<void>;
+  /** Goes on serving who is still connected; resolves when nothing runs and everything is booked, or after this long. */
+  retire(limitMs: number): Promise<void>;
   /** Ends what is running now, with an error event, and settles it. */
   cut(): void;
   /** Resolves true when the hot store has taken every settlement. */
@@ -54,6 +56,8 @@ export interface Gateway {
 }
 
 const TICK_MS = 1_000;
+/** So long a retired process serves connections that are kept open: each is told to close with its next answer. */
+const RETIRE_MS = 5_000;
 
 export function createGateway(deps: GatewayDeps): Gateway {
   const { pepper, compat, ...rest } = deps;
@@ -85,7 +89,9 @@ export function createGateway(deps: GatewayDeps): Gateway {
   return {
     handle: (req, res) => {
       if (draining) {
-        refuse(res, { ...shuttingDown(), headers: { 'retry-after': '1', 'x-should-retry': 'true', connection: 'close' } });
+        afterSmallBody(req, () =>
+          refuse(res, { ...shuttingDown(), headers: { 'retry-after': '1', 'x-should-retry': 'true', connection: 'close' } }),
+        );
         return;
       }
       route(parts, compat, req, res).catch((error) => {
@@ -103,6 +109,11 @@ export function createGateway(deps: GatewayDeps): Gateway {
       await open.idle();
       clearTimeout(timer);
     },
+    retire: async (limitMs) => {
+      const untilMs = Date.now() + limitMs;
+      await pause(Math.min(RETIRE_MS, limitMs));
+      while (Date.now() < untilMs && (open.size > 0 || deps.journal.unconfirmed().size > 0)) await pause(TICK_MS / 4);
+    },
     flush: (limitMs) => settlements.flush(Date.now() + limitMs),
     close: () => {
       clearInterval(ticker);
@@ -110,6 +121,8 @@ export function createGateway(deps: GatewayDeps): Gateway {
     },
   };
 }
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 const shuttingDown = (): GatewayError => unavailable('This server is shutting down. Send the request again.', 'shutting_down');
 
