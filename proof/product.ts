@@ -11,6 +11,9 @@ export interface ProductOptions {
   readonly config: Readonly<Record<string, unknown>>;
   readonly redisUrl?: string;
   readonly databaseUrl?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Start what `npm run build` made instead of the sources. */
+  readonly built?: boolean;
 }
 
 /** The real server, started as a person would start it, and everything that is asked of it from outside. */
@@ -26,6 +29,7 @@ export interface Product {
   customer(credits: number): Promise<Customer>;
   ready(patienceMs?: number): Promise<number>;
   start(): Promise<void>;
+  signal(name: NodeJS.Signals): void;
   /** SIGTERM; resolves with the exit code. */
   terminate(): Promise<number | null>;
   kill(): Promise<void>;
@@ -54,11 +58,9 @@ export async function createProduct(options: ProductOptions): Promise<Product> {
   undoAtExit(() => child && signalGroup(child, 'SIGKILL'));
   let said = '';
   const start = async (): Promise<void> => {
-    child = spawn(
-      process.execPath,
-      ['--import', 'tsx', join(ROOT, 'src', 'cli.ts'), 'start', '--config', file, '--data', data, '--port', String(port)],
-      { cwd: ROOT, env: environment(options), stdio: ['ignore', 'pipe', 'pipe'], detached: true },
-    );
+    const program = options.built ? [join(ROOT, 'dist', 'src', 'cli.js')] : ['--import', 'tsx', join(ROOT, 'src', 'cli.ts')];
+    const args = [...program, 'start', '--config', file, '--data', data, '--port', String(port)];
+    child = spawn(process.execPath, args, { cwd: ROOT, env: environment(options), stdio: ['ignore', 'pipe', 'pipe'], detached: true });
     const mine = child;
     for (const stream of [mine.stdout, mine.stderr]) {
       stream?.on('data', (bytes: Buffer) => {
@@ -87,6 +89,7 @@ export async function createProduct(options: ProductOptions): Promise<Product> {
     customer: (credits) => customer(api, credits),
     ready: (patienceMs) => ready(url, child, () => said, patienceMs),
     start,
+    signal: (name) => void child?.kill(name),
     terminate: async () => {
       if (!child || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null;
       const over = once(child, 'exit');
@@ -112,6 +115,7 @@ function environment(options: ProductOptions): Record<string, string> {
     FAREBOX_OPERATOR_KEY: OPERATOR_KEY,
     ...(options.redisUrl ? { REDIS_URL: options.redisUrl } : {}),
     ...(options.databaseUrl ? { DATABASE_URL: options.databaseUrl } : {}),
+    ...options.env,
   };
 }
 

@@ -1,17 +1,21 @@
 export interface Arguments {
   readonly seed: number | undefined;
-  readonly minutes: number;
+  readonly minutes: number | undefined;
   readonly rounds: number | undefined;
   readonly runs: number;
+  readonly atOnce: number | undefined;
   readonly only: readonly string[];
   readonly json: boolean;
   readonly list: boolean;
+  /** Run dist/ instead of the sources. */
+  readonly built: boolean;
   /** A file for the server's log. */
   readonly log: string | null;
 }
 
 export const USAGE = `npm run torture -- [--seed N] [--minutes M] [--rounds N] [--only F13,F16] [--json] [--log FILE]
 npm run torture -- --only oracle [--runs 10000] [--seed N]     every ending against an independent computation
+npm run torture -- --only R7 [--rounds N] [--at-once N] [--built]   one promise with a figure, by a program of its own
 npm run torture -- --list                                      the faults there are`;
 
 const MINUTES_MAX = 24 * 60;
@@ -20,6 +24,7 @@ const NUMBERS = new Map([
   ['--minutes', MINUTES_MAX],
   ['--rounds', 10_000],
   ['--runs', 1_000_000],
+  ['--at-once', 1_000_000],
 ]);
 
 /** What was asked for, or a sentence about what cannot be understood. */
@@ -31,7 +36,7 @@ export function readArguments(words: readonly string[]): Arguments | string {
   for (let i = 0; i < words.length; i++) {
     const word = words[i] ?? '';
     const most = NUMBERS.get(word);
-    if (word === '--json' || word === '--list') flags.add(word);
+    if (word === '--json' || word === '--list' || word === '--built') flags.add(word);
     else if (word === '--only') only = (words[++i] ?? '').split(',').filter(Boolean);
     else if (word === '--log') log = words[++i] ?? null;
     else if (most === undefined) return `${word} is no option of this tool.`;
@@ -43,12 +48,14 @@ export function readArguments(words: readonly string[]): Arguments | string {
   }
   return {
     seed: numbers.get('--seed'),
-    minutes: numbers.get('--minutes') ?? 10,
+    minutes: numbers.get('--minutes'),
     rounds: numbers.get('--rounds'),
     runs: numbers.get('--runs') ?? 10_000,
+    atOnce: numbers.get('--at-once'),
     only,
     json: flags.has('--json'),
     list: flags.has('--list'),
+    built: flags.has('--built'),
     log,
   };
 }

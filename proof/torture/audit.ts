@@ -50,14 +50,29 @@ export const emptyAudit = (): Audit => ({
   violations: [],
 });
 
+export function addAudit(sum: Audit, more: Audit): void {
+  for (const key of ['requests', 'admitted', 'refused', 'broken', 'charges', 'charged', 'duplicates', 'lost', 'drift'] as const) {
+    sum[key] += more[key];
+  }
+  sum.violations.push(...more.violations);
+}
+
 /** Compares what every client saw, what the upstream wrote down and what the books say, request by request. */
-export async function auditEntries(world: World, entries: readonly Entry[], prefix: string, allowed: Allowance): Promise<Audit> {
+export async function auditEntries(
+  world: Pick<World, 'postgres' | 'upstream'>,
+  entries: readonly Entry[],
+  allowed: Allowance,
+): Promise<Audit> {
   const rows = await world.postgres.query<Row>(
-    `select client_request_id as tag, request_id::text, status, cost, held, debt from usage_records where client_request_id like $1`,
-    [`${prefix}-%`],
+    `select client_request_id as tag, request_id::text, status, cost, held, debt from usage_records
+     where client_request_id = any(string_to_array($1, ','))`,
+    [entries.map(({ tag }) => tag).join(',')],
   );
   const rowsOf = groupBy(rows, (row) => row.tag);
-  const seenOf = groupBy(world.upstream.requests, (seen) => String(seen.json['user']));
+  const seenOf = groupBy(
+    world.upstream.requests.filter((seen) => seen !== undefined),
+    (seen) => String(seen.json['user']),
+  );
   const audit = emptyAudit();
   for (const entry of entries) {
     const about = { entry, rows: rowsOf.get(entry.tag) ?? [], seen: seenOf.get(entry.tag) ?? [], allowed };
@@ -87,7 +102,7 @@ function checkAnswer(audit: Audit, { entry, seen, allowed }: About): void {
   if (!result) {
     // Who closes its half, or leaves, has given up its answer.
     if (stays(entry)) audit.broken += 1;
-    if (!allowed.crash && stays(entry)) blame('no answer at all');
+    if (!allowed.crash && stays(entry)) blame(`no answer at all, ${entry.endedMs - entry.startedMs} ms after it was sent`);
     return;
   }
   if (result.status === 503) {

@@ -1,10 +1,13 @@
 import { CREDITS, type World } from './world.js';
 
+/** What has to be at hand to look at the books of one customer. */
+export type Books = Pick<World, 'product' | 'customer' | 'command' | 'postgres'>;
+
 const QUIET_MS = 60_000;
 const MICRO = 1_000_000;
 
 /** Waits until nothing is set aside and everything is booked; says how long it took, or what is still open. */
-export async function quiet(world: World): Promise<string[]> {
+export async function quiet(world: Books): Promise<string[]> {
   const deadline = Date.now() + QUIET_MS;
   for (;;) {
     const { inFlight, pending } = await balanceOf(world).catch(() => ({ inFlight: Number.NaN, pending: Number.NaN }));
@@ -17,13 +20,13 @@ export async function quiet(world: World): Promise<string[]> {
   }
 }
 
-async function balanceOf(world: World): Promise<Record<'available' | 'inFlight' | 'pending' | 'settled', number>> {
+async function balanceOf(world: Books): Promise<Record<'available' | 'inFlight' | 'pending' | 'settled', number>> {
   const { body } = await world.product.api('GET', `/api/v1/orgs/${world.customer.orgId}/balance`);
   const micro = (name: string) => Number((body[name] as { micro?: number } | undefined)?.micro ?? Number.NaN);
   return { available: micro('available'), inFlight: micro('in_flight'), pending: micro('pending'), settled: micro('settled') };
 }
 
-async function leftInStore(world: World): Promise<string[]> {
+async function leftInStore(world: Books): Promise<string[]> {
   const { orgId } = world.customer;
   const keys = ['holds', 'pend'];
   const replies = await Promise.all(keys.map((name) => world.command('EXISTS', `{${orgId.slice(4, 6)}}:${name}:${orgId}`)));
@@ -46,7 +49,7 @@ const COUNTS: readonly (readonly [what: string, sql: string])[] = [
 ];
 
 /** The invariants of the books, from outside: SQL, Redis keys, the balance over HTTP, and the product's own reconciliation. */
-export async function checkBooks(world: World): Promise<string[]> {
+export async function checkBooks(world: Books): Promise<string[]> {
   const wrong: string[] = [];
   const number = async (sql: string, values: readonly unknown[] = []) =>
     Number((await world.postgres.query<{ n: number }>(sql, values))[0]?.n);

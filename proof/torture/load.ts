@@ -1,6 +1,6 @@
 import { type Call, call, type Result } from '../../test/support/sse.js';
+import type { Random } from '../random.js';
 import { bodyOf, makePlan, type Plan, pathOf, planOf } from './plans.js';
-import type { World } from './world.js';
 
 /** What one scripted client did and saw. */
 export interface Entry {
@@ -17,8 +17,17 @@ export interface Entry {
   readonly twin: string | null;
 }
 
+/** Where the requests go, and who pays for them. */
+export interface Target {
+  readonly url: string;
+  readonly token: string;
+  readonly random: Random;
+}
+
 export interface Load {
   readonly entries: readonly Entry[];
+  /** Hands over the requests that ended at least so long ago, and forgets them. */
+  take(sinceMs: number): Entry[];
   /** This many requests of one kind at once, besides; resolves when they are over. */
   burst(count: number, kind: string): Promise<void>;
   /** No new requests; resolves when all are over. */
@@ -28,29 +37,48 @@ export interface Load {
 /** Longer than any plan takes, and than any fault may hold an answer up. */
 const CLIENT_PATIENCE_MS = 30_000;
 
+interface LoadOptions {
+  readonly prefix: string;
+  readonly atOnce: number;
+  readonly most?: number;
+  /** What each request does; by default a bit of everything. */
+  readonly plan?: (random: Random) => Plan;
+}
+
 /** Scripted clients that ask and ask again, until they are told to stop or this many requests have been made. */
-export function startLoad(world: World, options: { readonly prefix: string; readonly atOnce: number; readonly most?: number }): Load {
+export function startLoad(target: Target, options: LoadOptions): Load {
   const entries: Entry[] = [];
-  const { prefix, atOnce, most = 20_000 } = options;
+  const { prefix, atOnce, most = 20_000, plan: planFor = makePlan } = options;
+  const { random } = target;
+  let made = 0;
   let stopping = false;
+  const begin = (plan: Plan, key: string | null): Promise<Entry> => {
+    const tag = `${prefix}-${made++}`;
+    const entry: Entry = { tag, plan, body: bodyOf(plan, tag), startedMs: Date.now(), endedMs: 0, result: null, hung: false, twin: key };
+    entries.push(entry);
+    return exchange(target, entry, key);
+  };
   const client = async (): Promise<void> => {
-    while (!stopping && entries.length < most) {
-      const plan = makePlan(world.random);
-      const key = plan.client === 'asks_twice' ? `key-${prefix}-${entries.length}` : null;
-      const copies = key ? 2 : 1;
-      const asked = Array.from({ length: copies }, () => begin(world, entries, { prefix, plan, key }));
-      await Promise.all(asked);
-      const last = entries.at(-1)?.result;
+    while (!stopping && made < most) {
+      const plan = planFor(random);
+      const key = plan.client === 'asks_twice' ? `key-${prefix}-${made}` : null;
+      const asked = await Promise.all(Array.from({ length: key ? 2 : 1 }, () => begin(plan, key)));
+      const last = asked.at(-1)?.result;
       // A client that got nothing does not hammer.
-      await pause(!last || last.status === 503 ? 100 : world.random.whole(0, 30));
+      await pause(!last || last.status === 503 ? 100 : random.whole(0, 30));
     }
   };
   const clients = Array.from({ length: atOnce }, client);
   return {
     entries,
+    take: (sinceMs) => {
+      const isOld = ({ endedMs }: Entry) => endedMs > 0 && Date.now() - endedMs > sinceMs;
+      const taken = entries.filter(isOld);
+      entries.splice(0, entries.length, ...entries.filter((entry) => !isOld(entry)));
+      return taken;
+    },
     burst: async (count, kind) => {
-      const one = () => begin(world, entries, { prefix, plan: planOf(kind, world.random), key: null });
-      await Promise.all(Array.from({ length: count }, one));
+      await Promise.all(Array.from({ length: count }, () => begin(planOf(kind, random), null)));
     },
     stop: async () => {
       stopping = true;
@@ -59,18 +87,10 @@ export function startLoad(world: World, options: { readonly prefix: string; read
   };
 }
 
-function begin(world: World, entries: Entry[], what: { prefix: string; plan: Plan; key: string | null }): Promise<void> {
-  const { prefix, plan, key } = what;
-  const tag = `${prefix}-${entries.length}`;
-  const entry: Entry = { tag, plan, body: bodyOf(plan, tag), startedMs: Date.now(), endedMs: 0, result: null, hung: false, twin: key };
-  entries.push(entry);
-  return exchange(world, entry, key);
-}
-
-async function exchange(world: World, entry: Entry, key: string | null): Promise<void> {
-  const asked = call(`${world.product.url}${pathOf(entry.plan)}`, {
+async function exchange(target: Target, entry: Entry, key: string | null): Promise<Entry> {
+  const asked = call(`${target.url}${pathOf(entry.plan)}`, {
     method: 'POST',
-    token: world.customer.token,
+    token: target.token,
     headers: { 'Content-Type': 'application/json', 'X-Request-Id': entry.tag, ...(key ? { 'Idempotency-Key': key } : {}) },
     body: entry.body,
   });
@@ -88,6 +108,7 @@ async function exchange(world: World, entry: Entry, key: string | null): Promise
     clearTimeout(tooLate);
     entry.endedMs = Date.now();
   }
+  return entry;
 }
 
 async function behave(plan: Plan, asked: Call): Promise<void> {

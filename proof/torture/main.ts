@@ -1,9 +1,11 @@
 import { writeFileSync } from 'node:fs';
+import type { Claim } from '../claims/claim.js';
+import { CLAIMS } from '../claims/claims.js';
 import { runOracle } from '../oracle/run.js';
 import { newSeed } from '../random.js';
-import { readArguments, USAGE } from './arguments.js';
+import { type Arguments, readArguments, USAGE } from './arguments.js';
 import { FAULTS, NOT_INFLICTED } from './faults.js';
-import { oracleText, progressText, reportText } from './report.js';
+import { oracleText, outcomeText, progressText, reportText } from './report.js';
 import { type Progress, runTorture } from './run.js';
 
 /** `npm run torture`: the real server, its real stores, and everything that can happen to them. Exit code 1 on any violation. */
@@ -15,7 +17,7 @@ async function main(): Promise<number> {
   }
   const seed = asked.seed ?? newSeed();
   if (asked.list) {
-    for (const { id, name } of FAULTS) process.stdout.write(`${id.padEnd(8)} ${name}\n`);
+    for (const { id, name } of [...CLAIMS, ...FAULTS]) process.stdout.write(`${id.padEnd(8)} ${name}\n`);
     return 0;
   }
   const say = (text: string) => void (asked.json || process.stdout.write(text));
@@ -25,6 +27,8 @@ async function main(): Promise<number> {
     process.stdout.write(asked.json ? `${JSON.stringify({ ...report, endings: [...report.endings] })}\n` : oracleText(report));
     return report.wrong.length === 0 && report.booksAreClean ? 0 : 1;
   }
+  const claims = CLAIMS.filter(({ id }) => asked.only.includes(id));
+  if (claims.length > 0) return runClaims(claims, asked, seed, say);
   const isLive = process.stdout.isTTY === true;
   let told = 0;
   const progress = (now: Progress): void => {
@@ -34,7 +38,7 @@ async function main(): Promise<number> {
   };
   const report = await runTorture({
     seed,
-    minutes: asked.minutes,
+    minutes: asked.minutes ?? 10,
     only: asked.only,
     ...(asked.rounds === undefined ? {} : { rounds: asked.rounds }),
     onProgress: progress,
@@ -43,6 +47,21 @@ async function main(): Promise<number> {
   const notRun = asked.only.length > 0 ? report.notRun : [...report.notRun, ...NOT_INFLICTED];
   process.stdout.write(asked.json ? `${JSON.stringify({ ...report, notRun })}\n` : reportText({ ...report, notRun }));
   return report.total.violations.length === 0 ? 0 : 1;
+}
+
+async function runClaims(claims: readonly Claim[], asked: Arguments, seed: number, say: (text: string) => void): Promise<number> {
+  let violations = 0;
+  for (const claim of claims) {
+    const { rounds, minutes, atOnce, built } = asked;
+    const started = Date.now();
+    const outcome = await claim.run({ seed, rounds, minutes, atOnce, built, say: (line) => say(`${line}\n`) });
+    violations += outcome.violations.length;
+    const { id, name } = claim;
+    process.stdout.write(
+      asked.json ? `${JSON.stringify({ id, name, seed, ...outcome })}\n` : outcomeText(claim, outcome, seed, Date.now() - started),
+    );
+  }
+  return violations === 0 ? 0 : 1;
 }
 
 process.on('SIGINT', () => process.exit(130));

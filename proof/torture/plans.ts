@@ -28,6 +28,10 @@ const chat = { endpoint: 'chat', stream: true, client: 'reads', statuses: [200] 
 const PLANS: Record<string, Make> = {
   stream: (random) => ({ ...chat, answer: up.says(...paced(random, 6, random.whole(5, 60)), reported(random)) }),
   long_stream: (random) => ({ ...chat, answer: up.says(...paced(random, 25, random.whole(60, 160)), reported(random)) }),
+  paced_stream: (random) => ({
+    ...chat,
+    answer: up.says(...paced(random, random.whole(10, 40), random.whole(200, 450)), reported(random)),
+  }),
   uncounted_stream: (random) => ({ ...chat, answer: up.says(...paced(random, 8, 40), up.noUsage()) }),
   plain: (random) => ({ ...chat, stream: false, answer: up.says(up.after(random.whole(20, 500)), ' done', reported(random)) }),
   uncounted_plain: () => ({ ...chat, stream: false, answer: up.says(up.after(100), ' done', up.noUsage()) }),
@@ -47,10 +51,12 @@ const PLANS: Record<string, Make> = {
   twice: (random) => ({ ...chat, client: 'asks_twice', answer: up.says(...paced(random, 5, 30), reported(random)), statuses: [200, 409] }),
 };
 
+/** What goes on for longer than a round is only for who asks for it. */
+const MIXED = Object.keys(PLANS).filter((kind) => kind !== 'paced_stream');
 const OFTEN = ['stream', 'stream', 'plain', 'long_stream', 'completion', 'embedding', 'uncounted_stream'];
 
 export function makePlan(random: Random): Plan {
-  const kind = random.chance(0.6) ? random.pick(OFTEN) : random.pick(Object.keys(PLANS));
+  const kind = random.chance(0.6) ? random.pick(OFTEN) : random.pick(MIXED);
   const make = PLANS[kind];
   if (!make) throw new RangeError(`no plan ${kind}`);
   return { kind, ...make(random) };

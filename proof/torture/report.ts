@@ -1,3 +1,4 @@
+import type { Claim, Outcome } from '../claims/claim.js';
 import type { OracleReport } from '../oracle/run.js';
 import type { Progress, TortureReport } from './run.js';
 
@@ -48,6 +49,15 @@ export function oracleText(report: OracleReport): string {
   for (const one of report.wrong.slice(0, 50))
     out.push(`WRONG  ${one.tag} ${one.ending}: ${one.about} is ${one.found}, expected ${one.expected}`);
   out.push(`${report.wrong.length} differences; reconcile ${report.booksAreClean ? 'clean' : 'NOT CLEAN'}. Seed ${report.seed}.`, '');
+  return out.join('\n');
+}
+
+export function outcomeText({ id, name }: Claim, { facts, violations }: Outcome, seed: number, elapsedMs: number): string {
+  const width = Math.max(...facts.map(([what]) => what.length));
+  const out = ['', `${id}  ${name}`, ...facts.map(([what, value]) => `  ${what.padEnd(width)}  ${value}`)];
+  for (const one of violations.slice(0, 50)) out.push(`VIOLATION  ${one}`);
+  const verdict = violations.length === 0 ? 'Held' : `${violations.length} violations`;
+  out.push(`${verdict} in ${clock(elapsedMs)}. Seed ${seed}.`, '');
   return out.join('\n');
 }
 

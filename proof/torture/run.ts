@@ -1,6 +1,6 @@
 import { call } from '../../test/support/sse.js';
 import { type Random, randomFrom } from '../random.js';
-import { type Audit, auditEntries, emptyAudit } from './audit.js';
+import { type Audit, addAudit, auditEntries, emptyAudit } from './audit.js';
 import { checkBooks, quiet } from './books.js';
 import { type Fault, sleep } from './fault.js';
 import { FAULTS } from './faults.js';
@@ -80,8 +80,8 @@ export async function runTorture(options: TortureOptions): Promise<TortureReport
       lines.set(fault, line);
       line.times += 1;
       line.healMs = Math.max(line.healMs, healMs);
-      add(line, audit);
-      add(total, audit);
+      addAudit(line, audit);
+      addAudit(total, audit);
       tell();
     }
   } finally {
@@ -95,7 +95,10 @@ export async function runTorture(options: TortureOptions): Promise<TortureReport
 
 async function runRound(world: World, fault: Fault, prefix: string, atOnce: number): Promise<{ audit: Audit; healMs: number }> {
   const said = world.product.output().length;
-  const load = startLoad(world, { prefix, atOnce, most: LOAD_MOST });
+  const load = startLoad(
+    { url: world.product.url, token: world.customer.token, random: world.random },
+    { prefix, atOnce, most: LOAD_MOST },
+  );
   const wrong: string[] = [];
   let healMs = 0;
   try {
@@ -108,7 +111,7 @@ async function runRound(world: World, fault: Fault, prefix: string, atOnce: numb
   }
   await load.stop();
   wrong.push(...(await quiet(world)));
-  const audit = await settledAudit(world, load, prefix, fault).catch((error: unknown) => {
+  const audit = await settledAudit(world, load, fault).catch((error: unknown) => {
     wrong.push(`the round could not be audited: ${String(error)}`);
     return emptyAudit();
   });
@@ -119,22 +122,23 @@ async function runRound(world: World, fault: Fault, prefix: string, atOnce: numb
     .match(/an error nobody expected.{0,400}/);
   if (surprise) wrong.push(`the log says: ${surprise[0]}`);
   audit.violations.push(...wrong);
+  world.upstream.forget(load.entries.map(({ tag }) => tag));
   return { audit, healMs };
 }
 
 /** The upstream's log comes by message from its own process, so it may still be on its way. */
-async function auditOf(world: World, load: Load, prefix: string, fault: Fault): Promise<Audit> {
+async function auditOf(world: World, load: Load, fault: Fault): Promise<Audit> {
   await Promise.race([world.upstream.quiet(), sleep(3_000)]);
-  return auditEntries(world, load.entries, prefix, fault.allowed);
+  return auditEntries(world, load.entries, fault.allowed);
 }
 
 const RESOLVED_MS = 30_000;
 
 /** After a crash the last settlements come from a journal; half a minute is what is promised for them. */
-async function settledAudit(world: World, load: Load, prefix: string, fault: Fault): Promise<Audit> {
+async function settledAudit(world: World, load: Load, fault: Fault): Promise<Audit> {
   const deadline = Date.now() + (fault.allowed.crash ? RESOLVED_MS : 0);
   for (;;) {
-    const audit = await auditOf(world, load, prefix, fault);
+    const audit = await auditOf(world, load, fault);
     if ((audit.drift === 0 && audit.lost === 0) || Date.now() > deadline) return audit;
     await sleep(1_000);
     await quiet(world);
@@ -177,11 +181,4 @@ function shuffled<Item>(random: Random, items: readonly Item[]): Item[] {
     [list[i], list[j]] = [list[j] as Item, list[i] as Item];
   }
   return list;
-}
-
-function add(sum: Audit, more: Audit): void {
-  for (const key of ['requests', 'admitted', 'refused', 'broken', 'charges', 'charged', 'duplicates', 'lost', 'drift'] as const) {
-    sum[key] += more[key];
-  }
-  sum.violations.push(...more.violations);
 }

@@ -1,13 +1,14 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import type { Answer } from './answers.js';
-import { type Seen, startUpstream, type Upstream, type UpstreamState } from './upstream.js';
+import { dropUsers, type Seen, startUpstream, type Upstream, type UpstreamState } from './upstream.js';
 
 /** What the test process tells its upstream process, and what comes back. */
 type Order =
   | { readonly will: Answer[] }
   | { readonly always: Answer }
   | { readonly open: string }
+  | { readonly forget: readonly string[] }
   | { readonly refuse: number }
   | { readonly listen: number };
 type News = { readonly port: number } | { readonly seen: Seen } | { readonly gate: string } | { readonly did: number };
@@ -65,6 +66,10 @@ export async function mirror(child: ChildProcess): Promise<UpstreamProcess> {
     reached: (gate) => until(() => gates.has(gate)),
     arrived: (count) => until(() => requests.length >= count),
     quiet: () => until(() => requests.every((seen) => seen.endedAtMs !== null)),
+    forget: (users) => {
+      tell({ forget: users });
+      dropUsers(requests, users);
+    },
     refuse: () => tellAndWait((id) => ({ refuse: id })),
     listen: () => tellAndWait((id) => ({ listen: id })),
     stop: kill,
@@ -87,6 +92,7 @@ async function serve(): Promise<void> {
     if ('will' in order) upstream.will(...order.will);
     else if ('always' in order) upstream.always(order.always);
     else if ('open' in order) upstream.open(order.open);
+    else if ('forget' in order) upstream.forget(order.forget);
     else if ('refuse' in order) void upstream.refuse().then(() => tell({ did: order.refuse }));
     else void upstream.listen().then(() => tell({ did: order.listen }));
   });

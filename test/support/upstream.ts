@@ -47,6 +47,8 @@ export interface Upstream {
   arrived(count: number): Promise<void>;
   /** Resolves when every request seen so far has ended or its client has gone. */
   quiet(): Promise<void>;
+  /** Drops the requests of these users, so that a run of hours needs no more memory than one of minutes. */
+  forget(users: readonly string[]): void;
   /** Refuses connections from now on, and cuts those there are. `listen()` undoes it on the same port. */
   refuse(): Promise<void>;
   listen(): Promise<void>;
@@ -60,6 +62,12 @@ export async function startUpstream(): Promise<Upstream> {
   const state = new State();
   await state.listen();
   return state;
+}
+
+/** Leaves holes, because a request's number is its place. */
+export function dropUsers(requests: Seen[], users: readonly string[]): void {
+  const gone = new Set(users);
+  for (const i of Object.keys(requests)) if (gone.has(String(requests[Number(i)]?.json['user']))) delete requests[Number(i)];
 }
 
 type Growing = { -readonly [Key in keyof Seen]: Seen[Key] };
@@ -104,6 +112,10 @@ class State implements Upstream {
 
   quiet(): Promise<void> {
     return this.until(() => this.requests.every((seen) => seen.endedAtMs !== null));
+  }
+
+  forget(users: readonly string[]): void {
+    dropUsers(this.requests, users);
   }
 
   async listen(): Promise<void> {

@@ -1,0 +1,4 @@
+import type { Claim } from './claim.js';
+import { deployClaim } from './deploy.js';
+
+export const CLAIMS: readonly Claim[] = [deployClaim];
