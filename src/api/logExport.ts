@@ -3,6 +3,7 @@ import { readOrg } from '../accounts/readOrg.js';
 import { tokensWithin } from '../accounts/roles/ownTokens.js';
 import { isOrgId } from '../domain/ids.js';
 import { exportLogs, type NamedLogRow } from '../usage/exportLogs.js';
+import { createAccess, type Follower } from './access.js';
 import type { ApiDeps } from './deps.js';
 import { filterOf, isProblem, LogFilters } from './logQuery.js';
 import { logOut } from './logShape.js';
@@ -11,8 +12,9 @@ import { idParam, type Route, route, streamed } from './route.js';
 import { type Cell, csvLine, textStream } from './table.js';
 
 /** Every request of a filter as one file, made while it is read. */
-export const logExportRoute = (deps: ApiDeps): Route =>
-  route({
+export function logExportRoute(deps: ApiDeps): Route {
+  const access = createAccess(deps);
+  return route({
     method: 'get',
     path: '/api/v1/orgs/{org}/logs/export',
     permission: 'logs.read',
@@ -21,18 +23,28 @@ export const logExportRoute = (deps: ApiDeps): Route =>
     params: z.object({ org: idParam(isOrgId, 'org_07Ab12Cd34Ef56Gh') }),
     query: LogFilters.extend({ format: z.enum(['csv', 'ndjson']).default('csv') }),
     answers: { 200: { description: 'The file', schema: z.string(), type: 'text/csv' } },
-    handle: async ({ params, query, reach }) => {
+    handle: async (call) => {
+      const { params, query, reach } = call;
       const filter = filterOf(query, await tokensWithin(deps.db, params.org, reach));
       if (isProblem(filter)) return filter;
       const org = await readOrg({ ctx: deps, orgId: params.org });
       if (!org) return noSuchOrg();
-      const pages = exportLogs({ db: deps.db, orgId: params.org, filter });
+      const pages = asLongAsAllowed(access.follow(call), exportLogs({ db: deps.db, orgId: params.org, filter }));
       const name = `logs-${params.org}-${new Date(deps.clock.nowMs()).toISOString().slice(0, 10)}`;
       const file = (ending: string) => ({ 'content-disposition': `attachment; filename="${name}.${ending}"` });
       if (query.format === 'ndjson') return streamed('application/x-ndjson', textStream(ndjson(deps, pages)), file('ndjson'));
       return streamed('text/csv; charset=utf-8', textStream(csv(deps, org.time_zone, pages)), file('csv'));
     },
   });
+}
+
+/** A file that breaks off is not mistaken for a whole one, as one that ends early would be. */
+async function* asLongAsAllowed<Page>(follower: Follower, pages: AsyncIterable<Page>): AsyncGenerator<Page> {
+  for await (const page of pages) {
+    if ((await follower.now()) === null) throw new Error('whoever asked for this export may no longer see it');
+    yield page;
+  }
+}
 
 async function* ndjson(deps: ApiDeps, pages: AsyncIterable<readonly NamedLogRow[]>): AsyncGenerator<string> {
   for await (const rows of pages)

@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest';
+import { managementKey, member } from './cast.js';
 import { OPERATOR_KEY, useApi } from './harness.js';
 import { post, requestOf } from './requests.js';
 
@@ -126,5 +127,64 @@ describe('GET /api/v1/orgs/{org}/events', () => {
     expect((await api.call('GET', `/api/v1/orgs/${org}/events`)).body['code']).toBe('too_many_streams');
     await Promise.all(open.map((stream) => stream.end()));
     await (await listen()).end();
+  });
+});
+
+describe('who hears what', () => {
+  const settled = (event: Heard) => event.type === 'request.settled';
+
+  test('somebody without the logs hears of money, not of requests', async () => {
+    const { as } = await member(api, org, 'billing');
+    const stream = await listen('', as);
+    await stream.until((event) => event.type === 'balance');
+    await settle();
+    const spent = stream.heard.filter((event) => event.type === 'balance').length;
+    await stream.until((event) => event.type === 'balance' && stream.heard.indexOf(event) >= spent);
+    expect(stream.heard.filter((event) => settled(event) || event.type === 'token.state')).toEqual([]);
+    await stream.end();
+  });
+
+  test('a developer hears of requests and tokens of their own alone', async () => {
+    const { id, as } = await member(api, org, 'developer');
+    const own = await api.token(org);
+    await api.db.query('update tokens set owner_id = $2 where token_id = $1', [own.id, id]);
+    const stream = await listen('', as);
+    await stream.until((event) => event.type === 'token.state');
+    await settle();
+    const mine = requestOf({ org, token: own.id, atMs: Date.now() });
+    await post(api.db, mine);
+    api.deps.live.booked([{ orgId: mine.org_id, event: JSON.stringify(mine) }]);
+    await stream.until(settled);
+    const about = stream.heard.filter((event) => settled(event) || event.type === 'token.state').map(({ data }) => data['token_id']);
+    expect(new Set(about)).toEqual(new Set([own.id]));
+    await stream.end();
+  });
+
+  test.each([
+    ['removed', 'delete from org_members where person_id = $1'],
+    ['demoted', "update org_members set role_id = 'role_00000000000000' where person_id = $1"],
+  ])('an open stream ends within a second for somebody who is %s', async (_, change) => {
+    await api.db.query(
+      "insert into roles (role_id, org_id, name, permissions) values ('role_00000000000000', $1, 'Nothing', '{}') on conflict do nothing",
+      [org],
+    );
+    const { id, as } = await member(api, org, 'viewer');
+    const stream = await listen('', as);
+    await stream.until((event) => event.type === 'balance');
+    const before = Date.now();
+    await api.db.query(change, [id]);
+    await expect(stream.until(() => false)).rejects.toThrow('the stream ended');
+    expect(Date.now() - before).toBeLessThan(1_000);
+  });
+
+  test('and for a key that is revoked', async () => {
+    const { id, as } = await managementKey(api, org, 'balance:read');
+    const stream = await listen('', as);
+    await stream.until((event) => event.type === 'balance');
+    expect(stream.heard.map(({ type }) => type)).toEqual(['balance']);
+    const before = Date.now();
+    await api.call('DELETE', `/api/v1/orgs/${org}/management-keys/${id}`);
+    await expect(stream.until(() => false)).rejects.toThrow('the stream ended');
+    expect(Date.now() - before).toBeLessThan(1_000);
   });
 });
