@@ -1,16 +1,20 @@
 import type { ApiDeps } from './deps.js';
+import { invitationRoutes } from './invitations.js';
 import { meRoutes } from './me.js';
+import { memberRoutes } from './members.js';
 import { passwordRoutes } from './peoplePassword.js';
 import { signUpRoutes } from './peopleSignUp.js';
 import { totpRoutes } from './peopleTotp.js';
 import type { Route } from './route.js';
 import { sessionRoutes } from './sessions.js';
 
-/** Everything people do about themselves. */
+/** Everything people do about themselves and each other. */
 export const peopleRoutes = (deps: ApiDeps): readonly Route[] => [
   ...signUpRoutes(deps),
   ...sessionRoutes(deps),
   ...passwordRoutes(deps),
   ...totpRoutes(deps),
   ...meRoutes(deps),
+  ...invitationRoutes(deps),
+  ...memberRoutes(deps),
 ];

@@ -20,6 +20,7 @@ const FOR_ANYBODY = [
   'GET /api/v1/auth/session',
   'POST /api/v1/auth/email/resend',
   'POST /api/v1/auth/email/verify',
+  'POST /api/v1/auth/invitation/look',
   'POST /api/v1/auth/password/forgot',
   'POST /api/v1/auth/password/reset',
   'POST /api/v1/auth/sign-in',

@@ -27,7 +27,8 @@ export const askings = (what: string, email: string, address: string): readonly 
 
 /** Counts one more try of each. How long to wait in milliseconds; 0 = go ahead. Names are kept as digests. */
 export async function countTry(ctx: Pick<PeopleContext, 'db' | 'pepper'>, counted: readonly Counted[]): Promise<number> {
-  const keys = counted.map(({ name }) => digestOf(name, ctx.pepper));
+  const each = [...new Map(counted.map((one) => [one.name, one])).values()];
+  const keys = each.map(({ name }) => digestOf(name, ctx.pepper));
   const row = await ctx.db.one<{ wait_ms: number }>(
     `
     with want as (
@@ -43,7 +44,7 @@ export async function countTry(ctx: Pick<PeopleContext, 'db' | 'pepper'>, counte
     )
     select coalesce(max(ceil(extract(epoch from c.until - now()) * 1000)) filter (where c.tries > w.most), 0)::bigint as wait_ms
     from counted c join want w using (key)`,
-    [keys, counted.map(({ most }) => most), counted.map(({ windowS }) => windowS)],
+    [keys, each.map(({ most }) => most), each.map(({ windowS }) => windowS)],
   );
   return row?.wait_ms ?? 0;
 }
