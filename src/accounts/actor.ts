@@ -1,7 +1,7 @@
 import { unreachable } from '../domain/refusal.js';
 import { SCOPES, type Scope } from './keys/scopes.js';
 import { type OperatorRole, PERMISSIONS, type Permission } from './roles/permissions.js';
-import { type OrgRule, RULES, type RuleName } from './roles/rules.js';
+import { type OrgRule, RULES, type Rule, type RuleName } from './roles/rules.js';
 
 /** Who asks for a change. Every verb takes one, and every change names it in the audit log. */
 export type Actor =
@@ -55,12 +55,12 @@ const WRONG_CREDENTIAL: Decision = { kind: 'wrong_credential' };
 const without = (permission: string): Decision => ({ kind: 'forbidden', missing: { permission } });
 
 export function decide(actor: Actor, name: RuleName, orgId: string | null): Decision {
-  const rule = RULES[name];
+  const rule: Rule = RULES[name];
   switch (actor.kind) {
     case 'system':
       return EVERYTHING;
     case 'operator':
-      return rule.kind === 'session' ? WRONG_CREDENTIAL : EVERYTHING;
+      return rule.kind === 'session' || (rule.kind === 'org' && rule.personal) ? WRONG_CREDENTIAL : EVERYTHING;
     case 'person':
       if (rule.kind === 'session') return EVERYTHING;
       if (rule.kind === 'org') return decidePerson(actor, rule, orgId);
@@ -73,9 +73,9 @@ export function decide(actor: Actor, name: RuleName, orgId: string | null): Deci
 }
 
 function decidePerson(actor: Person, rule: OrgRule, orgId: string | null): Decision {
-  if (isOneOf(actor.operatorRole, ['operator.admin', ...rule.operators])) return EVERYTHING;
+  if (!rule.personal && isOneOf(actor.operatorRole, ['operator.admin', ...rule.operators])) return EVERYTHING;
   const isMember = orgId !== null && actor.orgId === orgId;
-  if (!isMember) return actor.operatorRole === null ? FOREIGN : without('operator.admin');
+  if (!isMember) return actor.operatorRole === null || rule.personal ? FOREIGN : without('operator.admin');
   const { permissions, id } = actor;
   if (rule.also && !permissions.has(rule.also)) return without(rule.also);
   if (rule.any.length === 0 || rule.any.some((one) => permissions.has(one))) return EVERYTHING;

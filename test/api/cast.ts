@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { expect } from 'vitest';
 import { createKey } from '../../src/accounts/keys/createKey.js';
 import type { Scope } from '../../src/accounts/keys/scopes.js';
@@ -13,14 +14,15 @@ export interface Somebody {
 }
 
 /** Somebody who has just signed in and belongs to nothing. */
-export function person(more: Partial<SignedIn> = {}): Somebody {
-  const id = `usr_${base62(16)}`;
+export async function person(api: Rig, more: Partial<SignedIn> = {}): Promise<Somebody> {
+  const id = `usr_${randomBytes(16).toString('hex')}`;
+  await api.db.query("insert into people (person_id, email, name) values ($1, $1 || '@example.test', 'Somebody')", [id]);
   return { id, as: signedIn(id, more) };
 }
 
 /** A member in one of the presets, or with permissions of a role made for them. */
 export async function member(api: Rig, org: string, role: string | readonly Permission[], more: Partial<SignedIn> = {}): Promise<Somebody> {
-  const one = person(more);
+  const one = await person(api, more);
   let roleId = role;
   if (typeof roleId !== 'string') {
     roleId = `role_${base62(14)}`;

@@ -20,6 +20,8 @@ export interface OrgRule {
   readonly also?: Permission;
   /** Management keys with all of these; null: no key. */
   readonly scopes: readonly Scope[] | null;
+  /** About the member who asks; nobody can do that for them. */
+  readonly personal?: true;
   /** Further people of the operator. */
   readonly operators: readonly OperatorRole[];
 }
@@ -37,6 +39,7 @@ export const RULES = {
   'operator.finance': { kind: 'operators', roles: ['operator.admin', 'operator.finance'] },
 
   'org.read': org({ any: [], scopes: [], operators: EVERY_OPERATOR }),
+  'org.leave': org({ any: [], scopes: null, personal: true, operators: NO_OTHER_OPERATOR }),
   'org.manage': org({ any: ['org.manage'], scopes: null, operators: NO_OTHER_OPERATOR }),
   'audit.read': org({ any: ['org.manage'], scopes: null, operators: EVERY_OPERATOR }),
   'usage.read': org({ any: ['usage.read'], own: 'usage.read_own', scopes: ['usage:read'], operators: EVERY_OPERATOR }),
