@@ -25,6 +25,8 @@ export interface Place {
   readonly url: string;
   readonly dataDir: string;
   readonly operatorKeyFile: string | null;
+  /** Where the first operator makes an account; null once there is one. */
+  readonly setupLink: string | null;
   readonly mode: 'embedded' | 'database' | 'cluster';
 }
 
@@ -51,10 +53,13 @@ export function laterStart(place: Place, organizations: number): string {
 
 function whereItIs(place: Place): string {
   const key = place.operatorKeyFile ? resolve(place.operatorKeyFile) : 'from FAREBOX_OPERATOR_KEY';
+  const setup = place.setupLink
+    ? `\n  your account  ${place.setupLink}\n                (make the first operator's account there; it works once)`
+    : '';
   return `
 Farebox listens on ${place.url}
   OpenAI base URL  ${place.url}/v1
-  operator key  ${key}
+  operator key  ${key}${setup}
   data          ${resolve(place.dataDir)}
   mode          ${MODES[place.mode]}
 `;

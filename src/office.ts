@@ -2,12 +2,14 @@ import type { RequestListener } from 'node:http';
 import type { AccountsContext } from './accounts/context.js';
 import { createOrg } from './accounts/createOrg.js';
 import { createToken } from './accounts/createToken.js';
+import { hasOperator, openSetup } from './accounts/people/operators.js';
 import { createPeople, type People } from './accounts/people/people.js';
 import { apiListener, createApi } from './api/app.js';
 import type { LedgerPort } from './api/deps.js';
 import { createLiveHub } from './api/live.js';
 import type { FirstCustomer } from './banner.js';
 import { createLedgerPort, createProjections } from './books.js';
+import { forgetSetup, keepSetup } from './config/secrets.js';
 import type { CreditStore } from './credits/store.js';
 import type { Database } from './db/client.js';
 import { systemClock } from './domain/clock.js';
@@ -30,10 +32,15 @@ export interface Office {
   readonly listener: RequestListener;
   readonly jobs: Jobs;
   /** On a database without any organization: makes the first one, with a token and trial credits. */
-  welcome(): Promise<{ readonly first: FirstCustomer } | { readonly organizations: number }>;
+  welcome(): Promise<Welcome>;
   /** Called with every price book that comes into force. */
   pricesInForce(book: PriceBook): Promise<void>;
 }
+
+export type Welcome = ({ readonly first: FirstCustomer } | { readonly organizations: number }) & {
+  /** What lets the first operator make an account; null once there is one. */
+  readonly setup: string | null;
+};
 
 export interface OfficeDeps {
   readonly settings: Settings;
@@ -78,7 +85,7 @@ export function createOffice(deps: OfficeDeps): Office {
   return {
     listener: apiListener(api),
     jobs: createJobs({ ...deps, onBooked: live.booked }),
-    welcome: () => welcome(deps, project),
+    welcome: async () => ({ ...(await welcome(deps, project)), setup: await setup(deps, people) }),
     pricesInForce: (book) => storePriceVersion(db, book),
   };
 }
@@ -95,6 +102,7 @@ function openPeople({ db, settings, secret, log }: OfficeDeps, project: Accounts
     // By itself open only where nobody else can reach it: on the internet trial credits are somebody's money.
     signUp: { ...signUp, enabled: enabled === 'auto' ? isOnlyHere(settings) : enabled },
     providers: settings.providers,
+    onFirstOperator: () => forgetSetup(settings.dataDir),
     grantTrial: async ({ orgId, key, credits, expiresAt }) => {
       await ledger.grant({
         orgId: orgId as OrgId,
@@ -112,6 +120,17 @@ function openPeople({ db, settings, secret, log }: OfficeDeps, project: Accounts
 const isOnlyHere = ({ host, publicUrl }: Settings): boolean => publicUrl === null && /^(?:localhost|127(?:\.\d+){3}|\[?::1\]?)$/.test(host);
 
 const urlOf = ({ publicUrl, host, port }: Settings): string => publicUrl ?? `http://${hostFor(host)}:${port}`;
+
+/** Printed at every start and kept beside the operator key until somebody has used it. */
+async function setup({ settings }: OfficeDeps, people: People): Promise<string | null> {
+  if (await hasOperator(people)) {
+    forgetSetup(settings.dataDir);
+    return null;
+  }
+  const token = keepSetup(settings.dataDir);
+  await openSetup(people, token);
+  return token;
+}
 
 const FIRST_NAME = 'My organization';
 

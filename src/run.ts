@@ -162,14 +162,15 @@ function frontDeps(start: WithStore, metrics: Metrics) {
   return { settings, prices, pepper: start.secrets.secret, journalFolder, store: start.store, metrics, log: start.log };
 }
 
-function placeOf(start: Start, port: number): Omit<Place, 'mode'> {
+function placeOf(start: Start, port: number): Omit<Place, 'mode' | 'setupLink'> {
   const { settings } = start.loaded;
   const url = settings.publicUrl ?? `http://${hostFor(settings.host)}:${port}`;
   return { url, dataDir: settings.dataDir, operatorKeyFile: start.secrets.operatorKeyFile };
 }
 
-async function greet(office: Office, place: Place): Promise<void> {
+async function greet(office: Office, known: Omit<Place, 'setupLink'>): Promise<void> {
   const welcomed = await office.welcome();
+  const place = { ...known, setupLink: welcomed.setup === null ? null : `${known.url}/setup#token=${welcomed.setup}` };
   process.stdout.write('first' in welcomed ? firstStart(place, welcomed.first) : laterStart(place, welcomed.organizations));
 }
 

@@ -2,6 +2,7 @@ import { z } from '@hono/zod-openapi';
 import { askings, countTry } from '../accounts/people/attempts.js';
 import { ensureHome } from '../accounts/people/home.js';
 import { resendVerification, verifyEmail } from '../accounts/people/links.js';
+import { setUpOperator } from '../accounts/people/operators.js';
 import { busy } from '../accounts/people/signIn.js';
 import { signUp } from '../accounts/people/signUp.js';
 import type { ApiDeps } from './deps.js';
@@ -19,7 +20,12 @@ import {
 import { invalid, type Problem, refused } from './problem.js';
 import { answer, type From, type Route, route } from './route.js';
 
-export const signUpRoutes = (deps: ApiDeps): readonly Route[] => [signUpRoute(deps), verifyRoute(deps), resendRoute(deps)];
+export const signUpRoutes = (deps: ApiDeps): readonly Route[] => [
+  signUpRoute(deps),
+  verifyRoute(deps),
+  resendRoute(deps),
+  setUpRoute(deps),
+];
 
 const SignedUpSchema = z.strictObject({ status: z.literal('accepted'), next: z.enum(['sign_in', 'verify_email']) }).openapi('SignedUp');
 
@@ -46,7 +52,7 @@ const signUpRoute = (deps: ApiDeps): Route =>
       const input = {
         email: body.email,
         password: body.password,
-        name: body.name ?? body.email.slice(0, body.email.indexOf('@')),
+        name: body.name ?? nameIn(body.email),
         organizationName: body.organization_name ?? null,
         invitation: body.invitation ?? null,
       };
@@ -111,3 +117,35 @@ const resendRoute = (deps: ApiDeps): Route =>
       return answer(202, { status: 'accepted' });
     },
   });
+
+const setUpRoute = (deps: ApiDeps): Route =>
+  route({
+    method: 'post',
+    path: '/api/v1/auth/setup',
+    permission: 'public',
+    summary: 'Make the account of the first operator, by the link the server printed when it started',
+    tag: 'people',
+    body: z.strictObject({ token: LinkTokenIn, email: EmailIn, password: NewPasswordIn, name: NameIn.optional() }),
+    answers: { 201: { description: 'Made; sign in now', schema: StatusSchema('made') } },
+    handle: async ({ body, from }) => {
+      const weak = badPassword('/password', body.password, body.email);
+      if (weak) return weak;
+      const late = await asked(deps, from, 'setup', '');
+      if (late) return late;
+      const input = { email: body.email, password: body.password, name: body.name ?? nameIn(body.email) };
+      const done = await setUpOperator({ ctx: deps.people, token: body.token, input }).catch(busy);
+      switch (done.kind) {
+        case 'made':
+          deps.people.onFirstOperator();
+          return answer(201, { status: 'made' });
+        case 'link_over':
+          return linkOver();
+        case 'address_taken':
+          return invalid([{ pointer: '/email', code: 'address_taken', message: 'This address has an account already. Use another one.' }]);
+        case 'busy':
+          return hashingBusy();
+      }
+    },
+  });
+
+const nameIn = (email: string): string => email.slice(0, email.indexOf('@'));

@@ -78,6 +78,18 @@ function isRepeated(text: string): boolean {
   return found < text.length && text.length / found >= 2 && found < 24;
 }
 
+const setupFile = (dataDir: string): string => join(dataDir, 'operator.setup');
+
+/** What lets the first operator make an account: kept beside the operator key until it was used. */
+export function keepSetup(dataDir: string): string {
+  const findings: Finding[] = [];
+  const token = kept(setupFile(dataDir), () => base62(40), findings);
+  if (findings[0]) throw new Error(findings[0].message);
+  return token;
+}
+
+export const forgetSetup = (dataDir: string): void => rmSync(setupFile(dataDir), { force: true });
+
 /**
  * Reads a file of the data folder, or makes it: written whole to a name of its own (mode 0600), then linked into place,
  * so that of two processes starting at once both end up with the same value and none sees half of it.

@@ -23,6 +23,7 @@ const FOR_ANYBODY = [
   'POST /api/v1/auth/invitation/look',
   'POST /api/v1/auth/password/forgot',
   'POST /api/v1/auth/password/reset',
+  'POST /api/v1/auth/setup',
   'POST /api/v1/auth/sign-in',
   'POST /api/v1/auth/sign-out',
   'POST /api/v1/auth/sign-up',

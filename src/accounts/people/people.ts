@@ -10,6 +10,8 @@ import { createSessions } from './sessions.js';
 /** Everything about people, for whoever serves it. */
 export interface People extends PeopleContext {
   readonly sessions: Sessions;
+  /** Told when the link of the first start was used. */
+  onFirstOperator(): void;
   /** Other houses people may sign in with. */
   readonly providers: readonly { readonly id: string; readonly label: string }[];
 }
@@ -20,13 +22,14 @@ export interface PeopleDeps extends Pick<AccountsContext, 'db' | 'clock' | 'pepp
   readonly publicUrl: string;
   readonly grantTrial: PeopleContext['grantTrial'];
   readonly providers: readonly ProviderSettings[];
+  readonly onFirstOperator?: () => void;
   /** Cheaper in tests that are about something else. */
   readonly passwordCost?: PasswordCost;
 }
 
-export function createPeople({ passwordCost, providers, ...deps }: PeopleDeps): People {
+export function createPeople({ passwordCost, providers, onFirstOperator = () => undefined, ...deps }: PeopleDeps): People {
   const passwords = createPasswords(passwordCost);
   const engine = createEngine({ db: deps.db, secret: deps.pepper, publicUrl: deps.publicUrl, passwords });
   const ctx: PeopleContext = { ...deps, engine, passwords };
-  return { ...ctx, sessions: createSessions(ctx), providers: providers.map(({ id, label }) => ({ id, label })) };
+  return { ...ctx, sessions: createSessions(ctx), onFirstOperator, providers: providers.map(({ id, label }) => ({ id, label })) };
 }
