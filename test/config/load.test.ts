@@ -304,6 +304,8 @@ test('every setting appears in the example', () => {
     ['trial_credits', 'trial'],
     ['pattern', 'name'],
     ['builtin', 'demo'],
+    ['sign_up', 'signup'],
+    ['providers', 'oauth'],
   ]);
   const missing: string[] = [];
   let seen = 0;
