@@ -85,7 +85,7 @@ const changeRoute = (deps: ApiDeps): Route =>
     method: 'patch',
     path: '/api/v1/orgs/{org}/members/{person}',
     permission: 'members.write',
-    summary: 'Give a member another role, or set what their tokens may spend in a month',
+    summary: 'Give a member another role, or a monthly quota for their tokens; it is shown, and not enforced by the gateway yet',
     tag: 'members',
     params: MemberParams,
     body: z.strictObject({

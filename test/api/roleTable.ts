@@ -38,6 +38,7 @@ POST   /api/v1/auth/totp/verify                             · public · - · - 
 POST   /api/v1/auth/totp/backup-code                        · public · - · - ·
 POST   /api/v1/auth/totp/backup-codes                       · session · - · - ·
 POST   /api/v1/auth/totp/disable                            · session · - · - ·
+POST   /api/v1/auth/setup                                   · public · - · - ·
 POST   /api/v1/auth/invitation/look                         · public · - · - ·
 POST   /api/v1/auth/invitation/accept                       · session · - · - ·
 GET    /api/v1/me                                           · session · - · - ·
