@@ -105,17 +105,15 @@ export function openJournal(options: JournalOptions): Journal {
     },
     held: (line, known) => {
       const entry = note(line, known);
-      const text = isNamed(line.note)
-        ? `H\t${line.amount}\t${line.floor}\t${line.note}\n`
-        : longLine('h', line, line.amount, line.floor, line.note);
-      if (known) writer.append(text);
-      else writer.appendSoon(text);
+      const head = isNamed(line.note) ? `H\t${line.amount}\t${line.floor}\t` : longHead('h', line, line.amount, line.floor);
+      if (known) writer.append(head, line.note);
+      else writer.appendSoon(head, line.note);
       return entry;
     },
     settled: (line, known) => {
       const entry = note(line, known);
       entries.settle(entry);
-      writer.append(isNamed(line.event) ? `S\t${line.cost}\t0\t${line.event}\n` : longLine('s', line, line.cost, 0, line.event));
+      writer.append(isNamed(line.event) ? `S\t${line.cost}\t0\t` : longHead('s', line, line.cost, 0), line.event);
       return entry;
     },
     afterWrite: (act) => writer.afterWrite(act),
@@ -137,15 +135,8 @@ export function openJournal(options: JournalOptions): Journal {
 /** What the gateway writes says whose it is in its first words; the line need not say it again. */
 const isNamed = (json: string): boolean => json.startsWith('{"request_id":"');
 
-function longLine(
-  letter: string,
-  ids: Pick<HeldLine, 'requestId' | 'orgId' | 'tokenId'>,
-  amount: number,
-  floor: number,
-  json: string,
-): string {
-  return `${letter}\t${ids.requestId}\t${ids.orgId}\t${ids.tokenId}\t${amount}\t${floor}\t${json}\n`;
-}
+const longHead = (letter: string, ids: Pick<HeldLine, 'requestId' | 'orgId' | 'tokenId'>, amount: number, floor: number): string =>
+  `${letter}\t${ids.requestId}\t${ids.orgId}\t${ids.tokenId}\t${amount}\t${floor}\t`;
 
 /** Appends everything of one turn of the event loop in one write: a write each would cost a tenth of all our time. */
 class Writer {
@@ -158,6 +149,7 @@ class Writer {
   private readonly options: JournalOptions;
   private readonly timer: NodeJS.Timeout | null;
   private fd: number;
+  /** In pieces, which are put together once. */
   private lines: string[] = [];
   private waiting: (() => void)[] = [];
   private next: number;
@@ -184,15 +176,15 @@ class Writer {
   }
 
   /** At the end of this turn. */
-  append(line: string): void {
-    this.lines.push(line);
+  append(head: string, json: string): void {
+    this.lines.push(head, json, '\n');
     this.flushSoon();
   }
 
   /** With the next line that has to be there, or a moment later: nothing is owed yet for what it says. */
-  appendSoon(line: string): void {
+  appendSoon(head: string, json: string): void {
     if (this.lines.length === 0 && !this.due) setTimeout(this.flushDue, SOON_MS);
-    this.lines.push(line);
+    this.lines.push(head, json, '\n');
   }
 
   private flushSoon(): void {
@@ -220,7 +212,7 @@ class Writer {
 
   private flushLines(): void {
     if (this.lines.length === 0 || this.closed) return;
-    const text = this.lines.length === 1 ? (this.lines[0] as string) : this.lines.join('');
+    const text = this.lines.join('');
     try {
       this.current.bytes += this.write(text);
       this.lines = [];

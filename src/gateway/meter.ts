@@ -1,5 +1,5 @@
 import { endOfValue } from './json.js';
-import { finderOf } from './search.js';
+import { finderOf, lastFinderOf } from './search.js';
 
 /**
  * Watches a stream of server-sent events go by. Whole events pass untouched, in the buffers they came in; the trailing
@@ -16,6 +16,8 @@ export interface Passed {
 const findError = finderOf('"error"');
 const findData = finderOf('data:');
 const findChoices = finderOf('"choices"');
+const findLastUsage = lastFinderOf('"usage"');
+const findLastReason = lastFinderOf('"finish_reason"');
 
 const PENDING_BYTES_MAX = 64 * 1024;
 const TAIL_BYTES = 64 * 1024;
@@ -248,7 +250,7 @@ function skip(bytes: Buffer, at: number): number {
  * escaped, so `"usage"` with bare quotes is a key.
  */
 export function lastUsage(bytes: Buffer): unknown {
-  for (let at = bytes.lastIndexOf('"usage"'); at >= 0; at = at > 0 ? bytes.lastIndexOf('"usage"', at - 1) : -1) {
+  for (let at = findLastUsage(bytes, bytes.length); at >= 0; at = findLastUsage(bytes, at - 1)) {
     const colon = skip(bytes, at + 7);
     const start = skip(bytes, colon + 1);
     if (bytes[colon] !== 0x3a || bytes[start] !== 0x7b) continue;
@@ -265,11 +267,11 @@ const REASONS_MAX = 64;
 
 /** The last finish reason that is a word; chunks before the end say null. */
 export function lastFinishReason(bytes: Buffer): string | null {
-  let at = bytes.lastIndexOf('"finish_reason"');
+  let at = findLastReason(bytes, bytes.length);
   for (let i = 0; at >= 0 && i < REASONS_MAX; i++) {
     const word = /^"finish_reason"\s*:\s*"(\w{1,40})"/.exec(bytes.toString('latin1', at, at + 80));
     if (word?.[1]) return word[1];
-    at = at > 0 ? bytes.lastIndexOf('"finish_reason"', at - 1) : -1;
+    at = findLastReason(bytes, at - 1);
   }
   return null;
 }

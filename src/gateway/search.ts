@@ -1,6 +1,23 @@
 /** Above this the runtime's own search is faster; below it, crossing over to it costs more than looking. */
 const SMALL_BYTES = 2_048;
 
+/** Finds the last of a text of ASCII that starts at `from` or before. What is looked for stands near the end. */
+export function lastFinderOf(text: string): (bytes: Buffer, from: number) => number {
+  const pattern = Buffer.from(text, 'latin1');
+  const first = pattern[0];
+  return (bytes, from) => {
+    const top = Math.min(from, bytes.length - pattern.length);
+    const bottom = Math.max(0, top - SMALL_BYTES);
+    for (let at = top; at >= bottom; at--) {
+      if (bytes[at] !== first) continue;
+      let i = 1;
+      while (i < pattern.length && bytes[at + i] === pattern[i]) i += 1;
+      if (i === pattern.length) return at;
+    }
+    return bottom > 0 ? bytes.lastIndexOf(pattern, bottom - 1) : -1;
+  };
+}
+
 /**
  * Finds a text of ASCII in small buffers, Boyer, Moore and Horspool's way: it looks at every seventh byte or so. A stream
  * passes through it chunk by chunk, so this is where a streamed byte costs most.
