@@ -211,7 +211,7 @@ describe('the short form', () => {
     expect([(await named(org)).body['id'], (await named(second)).body['id']]).toEqual([org, second]);
     const [foreign, unknown] = [await named(await api.org()), await named('org_07AAAAAAAAAAAAAA')];
     expect([foreign.status, foreign.body['detail']]).toEqual([404, unknown.body['detail']]);
-    expect((await named('nonsense')).status).toBe(400);
+    for (const wrong of ['nonsense', '', org.toLowerCase(), `${org}\u00e4`]) expect((await named(wrong)).status, wrong).toBe(404);
   });
 
   test('a key means its own organization and cannot name another', async () => {
