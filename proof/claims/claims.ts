@@ -1,4 +1,5 @@
 import type { Claim } from './claim.js';
 import { deployClaim } from './deploy.js';
+import { soakClaim } from './soak.js';
 
-export const CLAIMS: readonly Claim[] = [deployClaim];
+export const CLAIMS: readonly Claim[] = [deployClaim, soakClaim];

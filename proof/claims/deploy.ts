@@ -37,6 +37,7 @@ export const deployClaim: Claim = {
         { prefix: 'deploy', atOnce: streams, most: Number.MAX_SAFE_INTEGER, plan: (from) => planOf('paced_stream', from) },
       );
       const seen = emptyDeploys();
+      let told = 0;
       await sleep(5_000); // everybody arrives at once only in a test
       for (let round = 0; round < rounds; round++) {
         const product = site.products[round % site.products.length] as Product;
@@ -46,6 +47,8 @@ export const deployClaim: Claim = {
         await replace(product, balancer, seen);
         seen.refused.push(...(await slices.check(load)).filter(({ result }) => result?.status === 503));
         const { requests, broken, drift, violations } = slices.total;
+        for (const one of violations.slice(told)) say(`VIOLATION  ${one}`);
+        told = violations.length;
         say(`restart ${round + 1} of ${rounds}: ${requests} streams, ${broken} broken, drift ${drift}, ${violations.length} violations`);
       }
       await load.stop();
