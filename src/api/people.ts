@@ -3,6 +3,7 @@ import { invitationRoutes } from './invitations.js';
 import { meRoutes } from './me.js';
 import { memberRoutes } from './members.js';
 import { passwordRoutes } from './peoplePassword.js';
+import { providerRoutes } from './peopleProvider.js';
 import { signUpRoutes } from './peopleSignUp.js';
 import { totpRoutes } from './peopleTotp.js';
 import type { Route } from './route.js';
@@ -14,6 +15,7 @@ export const peopleRoutes = (deps: ApiDeps): readonly Route[] => [
   ...sessionRoutes(deps),
   ...passwordRoutes(deps),
   ...totpRoutes(deps),
+  ...providerRoutes(deps),
   ...meRoutes(deps),
   ...invitationRoutes(deps),
   ...memberRoutes(deps),

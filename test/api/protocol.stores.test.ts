@@ -17,10 +17,12 @@ const concrete = (path: string): string =>
 
 /** What people need before they are anybody here. A route that is public and not in this list is a mistake. */
 const FOR_ANYBODY = [
+  'GET /api/v1/auth/callback/{provider}',
   'GET /api/v1/auth/session',
   'POST /api/v1/auth/email/resend',
   'POST /api/v1/auth/email/verify',
   'POST /api/v1/auth/invitation/look',
+  'POST /api/v1/auth/oauth/{provider}',
   'POST /api/v1/auth/password/forgot',
   'POST /api/v1/auth/password/reset',
   'POST /api/v1/auth/setup',

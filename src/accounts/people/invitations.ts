@@ -199,6 +199,17 @@ export async function openInvitation(ctx: Pick<PeopleContext, 'db' | 'pepper'>, 
   );
 }
 
+export async function isInvited(ctx: Pick<PeopleContext, 'db'>, email: string): Promise<boolean> {
+  const row = await ctx.db.one(
+    `select 1 as one from invitations i where i.email = $1 and ${OPEN} and i.expires_at > now() limit 1`,
+    [email],
+    {
+      idempotent: true,
+    },
+  );
+  return row !== undefined;
+}
+
 export type Accepted =
   | { readonly kind: 'accepted'; readonly orgId: string }
   | { readonly kind: 'link_over' }

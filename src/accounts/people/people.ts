@@ -6,6 +6,7 @@ import { createEngine } from './engine.js';
 import { createPasswords, type PasswordCost } from './passwords.js';
 import type { Sessions } from './session.js';
 import { createSessions } from './sessions.js';
+import { joining } from './signUp.js';
 
 /** Everything about people, for whoever serves it. */
 export interface People extends PeopleContext {
@@ -29,7 +30,9 @@ export interface PeopleDeps extends Pick<AccountsContext, 'db' | 'clock' | 'pepp
 
 export function createPeople({ passwordCost, providers, onFirstOperator = () => undefined, ...deps }: PeopleDeps): People {
   const passwords = createPasswords(passwordCost);
-  const engine = createEngine({ db: deps.db, secret: deps.pepper, publicUrl: deps.publicUrl, passwords });
+  const { db, signUp, pepper, publicUrl } = deps;
+  const mayJoin = (email: string): Promise<string | null> => joining({ db, signUp }, email);
+  const engine = createEngine({ db, secret: pepper, publicUrl, passwords, providers, mayJoin });
   const ctx: PeopleContext = { ...deps, engine, passwords };
   return { ...ctx, sessions: createSessions(ctx), onFirstOperator, providers: providers.map(({ id, label }) => ({ id, label })) };
 }

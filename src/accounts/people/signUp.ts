@@ -1,7 +1,7 @@
 import { newPersonId, newTimedId } from '../../domain/ids.js';
 import type { PeopleContext } from './context.js';
 import { ensureHome } from './home.js';
-import { openInvitation } from './invitations.js';
+import { isInvited, openInvitation } from './invitations.js';
 import { linkDigest, linkTo, newLinkToken, VERIFY_HOURS } from './links.js';
 
 export interface SignUpInput {
@@ -23,14 +23,14 @@ export type SignedUp =
 export async function signUp(what: { ctx: PeopleContext; input: SignUpInput }): Promise<SignedUp> {
   const { ctx, input } = what;
   const invited = input.invitation === null ? undefined : await openInvitation(ctx, input.invitation);
-  const isInvited = invited !== undefined && invited.email === input.email;
-  if (!ctx.signUp.enabled && !isInvited) return { kind: 'closed' };
-  if (!isInvited && !domainAllowed(ctx, input.email)) return { kind: 'domain_not_allowed' };
-  const mustProve = ctx.mailer.provesAddresses && !isInvited;
+  const hasLink = invited !== undefined && invited.email === input.email;
+  if (!ctx.signUp.enabled && !hasLink) return { kind: 'closed' };
+  if (!hasLink && !domainAllowed(ctx, input.email)) return { kind: 'domain_not_allowed' };
+  const mustProve = ctx.mailer.provesAddresses && !hasLink;
   const token = newLinkToken();
   // Before anybody knows whether it is needed: the time an answer takes says nothing either.
   const hash = await ctx.passwords.hash(input.password);
-  const row = await insert(ctx, input, { hash, linkDigest: mustProve ? linkDigest(ctx, token) : null, isProven: isInvited });
+  const row = await insert(ctx, input, { hash, linkDigest: mustProve ? linkDigest(ctx, token) : null, isProven: hasLink });
   if (mustProve) {
     const isNew = row.made || !row.proven;
     if (isNew) ctx.mailer.send({ kind: 'verify', to: input.email, link: linkTo(ctx, 'verify-email', token) });
@@ -42,7 +42,13 @@ export async function signUp(what: { ctx: PeopleContext; input: SignUpInput }): 
   return { kind: 'accepted', next: 'sign_in' };
 }
 
-export function domainAllowed(ctx: Pick<PeopleContext, 'signUp'>, email: string): boolean {
+/** Why somebody with this proven address may not have an account; null: they may. Whoever is invited always may. */
+export async function joining(ctx: Pick<PeopleContext, 'db' | 'signUp'>, email: string): Promise<string | null> {
+  const why = ctx.signUp.enabled ? (domainAllowed(ctx, email) ? null : 'domain_not_allowed') : 'sign_up_closed';
+  return why === null || (await isInvited(ctx, email)) ? null : why;
+}
+
+function domainAllowed(ctx: Pick<PeopleContext, 'signUp'>, email: string): boolean {
   const { allowedDomains } = ctx.signUp;
   return allowedDomains === null || allowedDomains.includes(email.slice(email.lastIndexOf('@') + 1));
 }
