@@ -14,18 +14,39 @@ export function createTally(metrics: Metrics): GatewayTally {
   const input = () => ({ direction: 'input' });
   const output = () => ({ direction: 'output' });
   const none = () => ({});
+  const upstreamKey = joiner();
+  const endingKey = joiner();
   return {
     overhead: (endpoint, ms) => metrics.overhead.observe(endpoint, one(endpoint), ms / 1000),
     firstByte: (endpoint, ms) => metrics.firstToken.observe(endpoint, one(endpoint), ms / 1000),
     ended: ({ endpoint, status, ending, ms }) => {
-      metrics.requests.add(`${endpoint} ${status} ${ending}`, () => ({ endpoint, status, ending }));
+      const key = status === 200 ? endingKey(endpoint, ending) : `${endpoint} ${status} ${ending}`;
+      metrics.requests.add(key, () => ({ endpoint, status, ending }));
       metrics.latency.observe(endpoint, one(endpoint), ms / 1000);
     },
-    upstream: (upstream, outcome) => metrics.upstreamRequests.add(`${upstream} ${outcome}`, () => ({ upstream, outcome })),
+    upstream: (upstream, outcome) => metrics.upstreamRequests.add(upstreamKey(upstream, outcome), () => ({ upstream, outcome })),
     charged: (cost, tokens) => {
       if (cost > 0) metrics.charged.add('', none, metrics.credits(cost));
       if (tokens.input > 0) metrics.tokens.add('input', input, tokens.input);
       if (tokens.output > 0) metrics.tokens.add('output', output, tokens.output);
     },
+  };
+}
+
+/** Two short texts as one, put together the first time only: a text put together anew has to be hashed anew. */
+function joiner(): (first: string, second: string) => string {
+  const known = new Map<string, Map<string, string>>();
+  return (first, second) => {
+    let seconds = known.get(first);
+    if (!seconds) {
+      seconds = new Map();
+      known.set(first, seconds);
+    }
+    let text = seconds.get(second);
+    if (text === undefined) {
+      text = `${first} ${second}`;
+      seconds.set(second, text);
+    }
+    return text;
   };
 }

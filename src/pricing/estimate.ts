@@ -88,8 +88,11 @@ function quickly(
   table: RateTable,
   bound: { readonly inputTokens: number; readonly outputTokens: number; readonly times: Fraction },
 ): MicroCredits | undefined {
-  const rate = (meter: string): number => table.rates.get(meter)?.safeNumerator ?? 0;
-  const [input, output, request, second] = [rate('input'), rate('output'), rate('request'), rate('second')];
+  const { rates } = table;
+  const input = rates.get('input')?.safeNumerator ?? 0;
+  const output = rates.get('output')?.safeNumerator ?? 0;
+  const request = rates.get('request')?.safeNumerator ?? 0;
+  const second = rates.get('second')?.safeNumerator ?? 0;
   if (input < 0 || output < 0 || request < 0 || second < 0) return undefined;
   return safely(input * bound.inputTokens + output * bound.outputTokens + request + second * HOLD_SECONDS, table, bound.times);
 }
@@ -130,6 +133,7 @@ const PARTS = [
 function partTokens(request: EstimateRequest): number | Estimate {
   const { entry, facts, mode } = request;
   let tokens = 0;
+  if (facts.images + facts.audios + facts.files === 0) return 0;
   for (const [count, part] of PARTS) {
     if (facts[count] === 0) continue;
     const bound = entry.bounds[part] ?? (mode === 'normal' ? (request.partBounds ?? DEFAULT_PART_BOUNDS)[part] : null);
@@ -152,15 +156,20 @@ export const DEFAULT_PART_BOUNDS: PartBounds = { image: 2500, audio: 4000, file:
 const CHOICES_MAX = 1024;
 
 function firstWrong(facts: EstimateFacts): Estimate | undefined {
-  for (const [name, param] of FIELDS) {
-    if (!isCount(facts[name])) return invalid(param, `${name} is not a whole number`);
-  }
-  const { maxOutput, choices } = facts;
+  const { textBytes, messages, images, audios, files, maxOutput, choices } = facts;
+  if (!(isCount(textBytes) && isCount(messages) && isCount(images) && isCount(audios) && isCount(files))) return wrongCount(facts);
   if (maxOutput !== null && !(isCount(maxOutput) && maxOutput > 0)) {
     return invalid('max_tokens', 'The maximum of tokens must be a whole number of at least 1.');
   }
   if (!(isCount(choices) && choices > 0 && choices <= CHOICES_MAX)) {
     return invalid('n', `The number of choices must be a whole number from 1 to ${CHOICES_MAX}.`);
+  }
+  return undefined;
+}
+
+function wrongCount(facts: EstimateFacts): Estimate | undefined {
+  for (const [name, param] of FIELDS) {
+    if (!isCount(facts[name])) return invalid(param, `${name} is not a whole number`);
   }
   return undefined;
 }

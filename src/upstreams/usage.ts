@@ -22,22 +22,22 @@ const TOKENS_MAX = 50_000_000;
 export function readUsage(reported: unknown, limits: UsageLimits): ReportedUsage {
   if (reported === null || reported === undefined) return { kind: 'none' };
   if (!isRecord(reported)) return { kind: 'absurd' };
-  const input = numberOf(reported, ['prompt_tokens', 'input_tokens']);
-  const output = numberOf(reported, ['completion_tokens', 'output_tokens']);
-  const inDetail = detailOf(reported, ['prompt_tokens_details', 'input_tokens_details']);
-  const outDetail = detailOf(reported, ['completion_tokens_details', 'output_tokens_details']);
+  const input = numberOf(reported, 'prompt_tokens', 'input_tokens');
+  const output = numberOf(reported, 'completion_tokens', 'output_tokens');
+  const inDetail = detailOf(reported, 'prompt_tokens_details', 'input_tokens_details');
+  const outDetail = detailOf(reported, 'completion_tokens_details', 'output_tokens_details');
   if (input === undefined || (limits.needsOutput && output === undefined)) return ABSURD;
   const parts: Parts = {
     inp: input,
     out: output ?? 0,
-    cached: numberOf(inDetail, ['cached_tokens']) ?? numberOf(reported, ['prompt_cache_hit_tokens']) ?? 0,
-    write5m: numberOf(inDetail, ['cache_write_tokens', 'cache_creation_tokens']) ?? 0,
-    write1h: numberOf(inDetail, ['cache_write_1h_tokens']) ?? 0,
-    reasoning: numberOf(outDetail, ['reasoning_tokens']) ?? 0,
-    audioIn: numberOf(inDetail, ['audio_tokens']) ?? 0,
-    audioOut: numberOf(outDetail, ['audio_tokens']) ?? 0,
+    cached: numberOf(inDetail, 'cached_tokens') ?? numberOf(reported, 'prompt_cache_hit_tokens') ?? 0,
+    write5m: numberOf(inDetail, 'cache_write_tokens', 'cache_creation_tokens') ?? 0,
+    write1h: numberOf(inDetail, 'cache_write_1h_tokens') ?? 0,
+    reasoning: numberOf(outDetail, 'reasoning_tokens') ?? 0,
+    audioIn: numberOf(inDetail, 'audio_tokens') ?? 0,
+    audioOut: numberOf(outDetail, 'audio_tokens') ?? 0,
   };
-  const total = numberOf(reported, ['total_tokens']) ?? 0;
+  const total = numberOf(reported, 'total_tokens') ?? 0;
   if (!arePlausible(parts) || !plausible(total) || parts.inp > limits.inputMax || parts.out > limits.outputMax) return ABSURD;
   return fit(parts);
 }
@@ -96,21 +96,19 @@ const plausible = (value: number): boolean => Number.isSafeInteger(value) && val
 
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
 
-function detailOf(from: Record<string, unknown>, names: readonly string[]): Record<string, unknown> {
-  for (const name of names) {
-    const value = from[name];
-    if (isRecord(value)) return value;
-  }
-  return {};
+const NOTHING: Record<string, unknown> = Object.freeze(Object.create(null));
+
+function detailOf(from: Record<string, unknown>, name: string, otherName: string): Record<string, unknown> {
+  const value = isRecord(from[name]) ? from[name] : from[otherName];
+  return isRecord(value) ? value : NOTHING;
 }
 
-/** The first of these fields that is there. A field that is there but no number counts as NaN, which is never plausible. */
-function numberOf(from: Record<string, unknown>, names: readonly string[]): number | undefined {
-  for (const name of names) {
-    if (!Object.hasOwn(from, name)) continue;
-    const value = from[name];
-    if (value === null || value === undefined) continue;
-    return typeof value === 'number' ? value : Number.NaN;
-  }
-  return undefined;
+/**
+ * The first of these fields that is there. A field that is there but no number counts as NaN, which is never plausible.
+ * The names are none that every object inherits.
+ */
+function numberOf(from: Record<string, unknown>, name: string, otherName = name): number | undefined {
+  const value = from[name] ?? from[otherName];
+  if (value === null || value === undefined) return undefined;
+  return typeof value === 'number' ? value : Number.NaN;
 }
