@@ -41,6 +41,7 @@ const NOTHING: Readonly<Record<string, string>> = {
   '{invite}': 'inv_00000000000000000000000000000000',
   '{session}': 'ses_00000000000000000000000000000000',
   '{date}': '2026-11-20',
+  '{provider}': 'nowhere',
 };
 
 const concrete = (path: string, org: string, ids: Readonly<Record<string, string>> = NOTHING): string =>

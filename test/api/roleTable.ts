@@ -38,6 +38,8 @@ POST   /api/v1/auth/totp/verify                             · public · - · - 
 POST   /api/v1/auth/totp/backup-code                        · public · - · - ·
 POST   /api/v1/auth/totp/backup-codes                       · session · - · - ·
 POST   /api/v1/auth/totp/disable                            · session · - · - ·
+POST   /api/v1/auth/oauth/{provider}                        · public · - · - ·
+GET    /api/v1/auth/callback/{provider}                     · public · - · - ·
 POST   /api/v1/auth/setup                                   · public · - · - ·
 POST   /api/v1/auth/invitation/look                         · public · - · - ·
 POST   /api/v1/auth/invitation/accept                       · session · - · - ·
