@@ -42,13 +42,6 @@ const ADVANCE = `
     local all = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
     for i = 1, #all, 2 do redis.call('ZADD', key, string.format('%.0f', all[i + 1] - ARGV[1]), all[i]) end
   end
-  for _, key in ipairs(redis.call('KEYS', '*holds:*')) do
-    local all = redis.call('HGETALL', key)
-    for i = 1, #all, 2 do
-      local facts, deadline = string.match(all[i + 1], '^(%d+|%d+|tok_%w+|)(%d+)$')
-      if facts then redis.call('HSET', key, all[i], facts .. string.format('%.0f', deadline - ARGV[1])) end
-    end
-  end
   return 'OK'`;
 
 const DAMAGE = `

@@ -66,20 +66,7 @@ test('the same random commands get the same answers from both stores', async () 
       fc.integer({ min: 0, max: 63 }),
       fc.array(step, { minLength: 20, maxLength: 80, size: 'max' }),
       async (shard, steps) => {
-        const orgId = newOrgId(shard);
-        const world: World = {
-          orgId,
-          tokens: [newTokenId(orgId), newTokenId(orgId), newTokenId(orgId)],
-          requests: [0, 1, 2, 3, 4].map(() => newRequestId()),
-          soonMs: Date.now() + DAY_MS,
-        };
-        for (const store of [embedded, redis]) {
-          await moveTo(store, shardOf(orgId), 'filling');
-          await moveTo(store, shardOf(orgId), 'open');
-          await store.project({ org: orgTerms(orgId) });
-          await store.project({ token: tokenTerms(world.tokens[0] as never, orgId) });
-          await store.applied({ orgId, balance: balanceOf(200), tokens: [], clear: [] });
-        }
+        const world = await openWorld(shard);
         for (const [i, one] of steps.entries()) {
           const [mine, theirs] = [await answerOf(embedded, world, one), await answerOf(redis, world, one)];
           expect(mine, `step ${i}: ${JSON.stringify(one)}`).toEqual(theirs);
@@ -90,21 +77,64 @@ test('the same random commands get the same answers from both stores', async () 
   );
 });
 
+const AT_ONCE = new Set(['hold', 'extend', 'floor', 'final', 'release', 'rehold']);
+
+test('what is asked at once, and travels together, is answered as if one had come after the other', async () => {
+  const bursts = fc.array(fc.array(step, { minLength: 1, maxLength: 24, size: 'max' }), { minLength: 4, maxLength: 8, size: 'max' });
+  await fc.assert(
+    fc.asyncProperty(fc.integer({ min: 0, max: 63 }), bursts, async (shard, all) => {
+      const world = await openWorld(shard);
+      for (const burst of all) {
+        const together = burst.filter(({ verb }) => AT_ONCE.has(verb));
+        const rest = burst.filter(({ verb }) => !AT_ONCE.has(verb));
+        const [mine, theirs] = await Promise.all(
+          [embedded, redis].map((store) => Promise.all(together.map((one) => answerOf(store, world, one, true)))),
+        );
+        expect(mine).toEqual(theirs);
+        for (const one of rest)
+          expect(await answerOf(embedded, world, one), JSON.stringify(one)).toEqual(await answerOf(redis, world, one));
+        const inspect = { ...(burst[0] as Step), verb: 'inspect' as const };
+        expect(await answerOf(embedded, world, inspect)).toEqual(await answerOf(redis, world, inspect));
+      }
+    }),
+    { numRuns: 60 },
+  );
+});
+
+async function openWorld(shard: number): Promise<World> {
+  const orgId = newOrgId(shard);
+  const world: World = {
+    orgId,
+    tokens: [newTokenId(orgId), newTokenId(orgId), newTokenId(orgId)],
+    requests: [0, 1, 2, 3, 4].map(() => newRequestId()),
+    soonMs: Date.now() + DAY_MS,
+  };
+  for (const store of [embedded, redis]) {
+    await moveTo(store, shardOf(orgId), 'filling');
+    await moveTo(store, shardOf(orgId), 'open');
+    await store.project({ org: orgTerms(orgId) });
+    await store.project({ token: tokenTerms(world.tokens[0] as never, orgId) });
+    await store.applied({ orgId, balance: balanceOf(200), tokens: [], clear: [] });
+  }
+  return world;
+}
+
 /** An answer without what must differ: clocks, cursors and names of lives. */
-async function answerOf(store: CreditStore, world: World, one: Step): Promise<unknown> {
-  const answer = await act(store, world, one).catch((error: { code?: string }) => ({ threw: error.code ?? String(error) }));
+async function answerOf(store: CreditStore, world: World, one: Step, atOnce = false): Promise<unknown> {
+  const answer = await act(store, world, one, atOnce).catch((error: { code?: string }) => ({ threw: error.code ?? String(error) }));
   return JSON.parse(
     JSON.stringify(answer ?? null, (key, value) => (['epoch', 'retryAfterMs', 'deadlineMs', 'cursor'].includes(key) ? undefined : value)),
   );
 }
 
-async function act(store: CreditStore, world: World, one: Step): Promise<unknown> {
+async function act(store: CreditStore, world: World, one: Step, atOnce: boolean): Promise<unknown> {
   const { orgId } = world;
   const tokenId = world.tokens[one.token] ?? newTokenId(orgId);
   const requestId = world.requests[one.who] ?? newRequestId();
   const shard = shardOf(orgId);
   const org = subject(store, orgId, tokenId);
-  const state = (await store.shards()).find((other) => other.shard === shard);
+  // Whatever is waited for before a command is sent would let others overtake it.
+  const state = atOnce ? undefined : (await store.shards()).find((other) => other.shard === shard);
   const quotas = one.flag ? [{ window: 'daily' as const, cap: micro(Math.min(one.amount, 90)) }] : [];
   const used = [{ window: 'daily' as const, amount: micro(one.who), endsAtMs: one.flag ? world.soonMs : 1 }];
   const token = tokenTerms(tokenId, orgId, {
@@ -128,8 +158,8 @@ async function act(store: CreditStore, world: World, one: Step): Promise<unknown
   });
   switch (one.verb) {
     case 'hold': {
-      const known = await store.lookup(tokenId);
-      const versions = known.kind === 'found' && one.version < 4 ? [known.token.version, known.org.version] : [one.version, 1];
+      const known = atOnce ? undefined : await store.lookup(tokenId);
+      const versions = known?.kind === 'found' && one.version < 4 ? [known.token.version, known.org.version] : [one.version, 1];
       return org.hold(one.amount, { requestId, tokenVersion: versions[0] ?? 1, orgVersion: versions[1] ?? 1, tokens: one.amount % 50 });
     }
     case 'extend':

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { newRequestId } from '../../src/domain/ids.js';
-import { createSubject, micro, type Subject } from './builders.js';
+import { createSubject, micro, type Subject, tokenTerms } from './builders.js';
 import type { Opened } from './opened.js';
 
 export function describeEndings(under: () => Opened): void {
@@ -85,6 +85,31 @@ export function describeEndings(under: () => Opened): void {
       await org.settle(requestId, 1);
       expect(await org.extend(requestId, 90)).toEqual({ kind: 'gone' });
       expect(await org.extend(newRequestId(), 1)).toEqual({ kind: 'gone' });
+    });
+
+    test('a quota that comes while requests run counts them, and lets go of them when they end', async () => {
+      const { store } = under();
+      const org = await createSubject(store, { avail: 1_000 });
+      const [running, ended, late] = [newRequestId(), newRequestId(), newRequestId()];
+      await org.hold(60, { requestId: running });
+      await org.hold(50, { requestId: late });
+      await org.settle(ended, 30);
+      const quotas = [{ window: 'total', cap: micro(200) }] as const;
+      const limited = { quotas, concurrency: 3 };
+      await store.project({ token: tokenTerms(org.tokenId, org.orgId, { version: 2, ...limited }) });
+      expect(await org.hold(61, { tokenVersion: 2 })).toMatchObject({ kind: 'short', scope: 'quota', available: 60, inFlight: 110 });
+      expect(await org.settle(running, 10)).toMatchObject({ kind: 'settled', remaining: 110 });
+      // Without any rule nothing of the token is counted; a new one starts from what is running and pending by then.
+      await store.project({ token: tokenTerms(org.tokenId, org.orgId, { version: 3 }) });
+      const more = newRequestId();
+      await org.hold(20, { requestId: more, tokenVersion: 3 });
+      await org.settle(late, 5);
+      await store.project({ token: tokenTerms(org.tokenId, org.orgId, { version: 4, ...limited }) });
+      expect(await org.hold(136, { tokenVersion: 4 })).toMatchObject({ kind: 'short', scope: 'quota', available: 135, inFlight: 20 });
+      for (let i = 0; i < 2; i++) expect(await org.hold(1, { tokenVersion: 4 })).toMatchObject({ kind: 'held' });
+      expect(await org.hold(1, { tokenVersion: 4 })).toMatchObject({ kind: 'rate_limited', scope: 'concurrency' });
+      expect(await org.settle(more, 20)).toMatchObject({ kind: 'settled', remaining: 133 });
+      expect(await org.hold(1, { tokenVersion: 4 })).toMatchObject({ kind: 'held' });
     });
 
     test('a request of one token cannot be ended in the name of another', async () => {

@@ -2,14 +2,13 @@ import { microCredits } from '../../domain/credits.js';
 import { isOrgId, isRequestId, isTokenId, type OrgId } from '../../domain/ids.js';
 import type { DueHold, HoldAnswer, OrgState, OrgTerms, StreamEntry, TokenTerms, Unavailable } from '../store.js';
 import { unavailable } from './failures.js';
-import type { Reply } from './lanes.js';
 
 const BROKEN = unavailable('broken', false);
 const RATE_SCOPES = new Set(['requests', 'tokens', 'concurrency'] as const);
 const WINDOWS = new Set(['total', 'daily', 'weekly', 'monthly'] as const);
 const CAP_SCOPES = new Set(['balance', 'quota', 'limit', 'non_critical'] as const);
 
-export function holdAnswer(reply: Reply): HoldAnswer {
+export function holdAnswer(reply: readonly unknown[]): HoldAnswer {
   switch (reply[0]) {
     case 'held':
       return { kind: 'held', amount: amount(reply[1]), remaining: amount(reply[2]), repeated: reply[3] === 'repeated' };
@@ -59,10 +58,10 @@ export function amount(text: unknown) {
   return microCredits(typeof text === 'string' && /^-?\d{1,16}$/.test(text) ? Number(text) : Number.NaN);
 }
 
-const HOLD = /^(\d+)\|(\d+)\|(tok_[0-9A-Za-z]+)\|(\d+)$/;
+const HOLD = /^(\d+)\|(\d+)\|(tok_[0-9A-Za-z]+)(?:\|(\d+))?$/;
 const ENDED = /^([FC])\|(\d+)\|(tok_[0-9A-Za-z]+)$/;
 
-/** A hold as `writeHold` in lua/prelude/org.lua keeps it. */
+/** A hold as `holdText` in lua/prelude/sums.lua writes it. */
 export function holdOf(
   orgId: OrgId,
   requestId: string,
@@ -71,15 +70,14 @@ export function holdOf(
 ): (DueHold & { readonly deadlineMs: number }) | undefined {
   const [, held, floor, tokenId = '', deadline] = HOLD.exec(stored) ?? [];
   if (!isTokenId(tokenId) || !isRequestId(requestId)) return undefined;
-  return { requestId, orgId, tokenId, amount: amount(held), floor: amount(floor), note, deadlineMs: Number(deadline) };
+  return { requestId, orgId, tokenId, amount: amount(held), floor: amount(floor), note, deadlineMs: Number(deadline ?? 0) };
 }
 
-export function orgState(reply: Reply, orgId: OrgId): OrgState | undefined | Unavailable {
+export function orgState(reply: readonly unknown[], orgId: OrgId): OrgState | undefined | Unavailable {
   if (reply[0] === 'unknown') return undefined;
   if (reply[0] !== 'org') return BROKEN;
   const [avail, balanceVersion, monthSpent, monthEndsAtMs, held, pend, termsVersion, overdraft] = reply.slice(1, 9).map(amount);
-  const kept = new Map(pairs(reply[9]));
-  const holds = [...kept].map(([id, stored]) => holdOf(orgId, id, stored, kept.get(`${id}.note`) ?? ''));
+  const holds = triples(reply[9]).map(([id, facts, note]) => holdOf(orgId, id, facts, note));
   const pending = pairs(reply[10]).map(([requestId, stored]) => {
     const [, kind, cost, tokenId = ''] = ENDED.exec(stored) ?? [];
     if (!isTokenId(tokenId) || !isRequestId(requestId)) return undefined;
@@ -107,6 +105,13 @@ export function streamEntry([cursor, flat]: readonly [string, readonly string[]]
   const kind = fields.get('k');
   if (!isOrgId(orgId) || !isRequestId(requestId) || (kind !== 'F' && kind !== 'C')) throw new Error(`not a charge: stream entry ${cursor}`);
   return { cursor, orgId, requestId, kind: kind === 'F' ? 'floor' : 'final', cost: amount(fields.get('c')), event: fields.get('e') ?? '' };
+}
+
+export function triples(flat: unknown): readonly (readonly [string, string, string])[] {
+  const list = Array.isArray(flat) ? flat : [];
+  const found: (readonly [string, string, string])[] = [];
+  for (let i = 0; i + 2 < list.length; i += 3) found.push([String(list[i]), String(list[i + 1]), String(list[i + 2])]);
+  return found;
 }
 
 function pairs(flat: unknown): readonly (readonly [string, string])[] {

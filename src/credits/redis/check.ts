@@ -1,28 +1,40 @@
+import type { Command } from 'ioredis';
+import type { Task, Wire } from './lanes.js';
 import type { Link } from './link.js';
-import type { Script } from './scripts.js';
-import type { Topology } from './topology.js';
+import { Packet } from './packet.js';
+import { allShards, type Topology } from './topology.js';
 
 type Checked = { readonly ok: true } | { readonly ok: false; readonly sentence: string };
 
+type AnyWire = Pick<Wire<Task>, 'script'> & { pack(batch: readonly never[], packet: Packet, name: string, body: string): Command };
+
 const OK: Checked = { ok: true };
 const OLDEST = [6, 2] as const;
+const LAYOUT_1 = /^\d+:[0-9a-f]{40}:[0-9a-f]{40}:(?:open|filling)$/;
 const SLOTS = 16_384;
 
 /** Whether this Redis can be trusted with money. Each sentence says what was found and what to set. */
-export async function checkRedis(topology: Topology, script: Script): Promise<Checked> {
+export async function checkRedis(topology: Topology, wires: readonly AnyWire[]): Promise<Checked> {
   try {
     await topology.refresh();
   } catch {
     return wrong('The Redis cluster in REDIS_URL does not answer. Check the addresses, the password, and that cluster mode is on.');
   }
   for (const link of topology.links()) {
-    const checked = await checkLink(link, script, topology.cluster);
+    const checked = await checkLink(link, wires, topology.cluster);
     if (!checked.ok) return checked;
+    const shards = allShards.filter((shard) => topology.linkOf(shard) === link);
+    if (await hasOldRequests(link, shards)) {
+      return wrong(
+        `Redis at ${link.address} has requests of an earlier version of Farebox that are not booked yet. ` +
+          'Start that version again without traffic, wait a minute, stop it, and then start this one.',
+      );
+    }
   }
   return OK;
 }
 
-async function checkLink(link: Link, script: Script, cluster: boolean): Promise<Checked> {
+async function checkLink(link: Link, wires: readonly AnyWire[], cluster: boolean): Promise<Checked> {
   const at = `Redis at ${link.address}`;
   let info: Map<string, string>;
   try {
@@ -34,6 +46,7 @@ async function checkLink(link: Link, script: Script, cluster: boolean): Promise<
   }
   const version = info.get('redis_version') ?? '';
   if (isOlder(version)) return wrong(`${at} is version ${version}; ${OLDEST.join('.')} or newer is needed. Upgrade it.`);
+  if (info.get('arch_bits') !== '64') return wrong(`${at} is not a 64-bit server, so it cannot count large balances. Use a 64-bit one.`);
   if (info.get('role') !== 'master') return wrong(`${at} is a replica and takes no writes. Set REDIS_URL to its primary.`);
   if (!cluster && info.get('cluster_enabled') === '1') {
     return wrong(`${at} is part of a cluster. Write REDIS_URL as redis-cluster://host:port,host:port.`);
@@ -43,11 +56,31 @@ async function checkLink(link: Link, script: Script, cluster: boolean): Promise<
     return wrong(`${at} may throw balances away (maxmemory-policy is ${policy}). Set maxmemory-policy to noeviction.`);
   }
   try {
-    await link.run(script, [], ['0']);
+    for (const wire of wires) await link.run(wire.script, (name, body) => wire.pack([], new Packet(), name, body));
   } catch (error) {
     return wrong(`${at} does not run scripts (${String(error).slice(0, 120)}). Allow EVAL, EVALSHA and what is in them for this user.`);
   }
   return cluster ? checkSlots(link) : OK;
+}
+
+/**
+ * Layout 1 kept open holds and pending charges under keys that are not read any more. Once they are gone nothing is lost:
+ * a shard in that layout counts as lost, and is loaded again from Postgres.
+ */
+async function hasOldRequests(link: Link, shards: readonly string[]): Promise<boolean> {
+  const pipeline = link.redis.pipeline();
+  for (const shard of shards) pipeline.get(`{${shard}}:epoch`);
+  const epochs = (await pipeline.exec()) ?? [];
+  if (!epochs.some(([, epoch]) => LAYOUT_1.test(String(epoch)))) return false;
+  for (const match of ['{*}:holds:*', '{*}:pend:*']) {
+    let cursor = '0';
+    do {
+      const [next, keys] = await link.redis.scan(cursor, 'MATCH', match, 'COUNT', 1_000);
+      if (keys.length > 0) return true;
+      cursor = next;
+    } while (cursor !== '0');
+  }
+  return false;
 }
 
 /** Hosted Redis often forbids CONFIG; then INFO says the same. */

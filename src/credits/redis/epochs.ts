@@ -9,7 +9,7 @@ export interface Slot {
   readonly epochKey: string;
   readonly deadlinesKey: string;
   readonly streamKey: string;
-  /** `n:run_id:replid` while the server's own words agree with it; '' = not known. */
+  /** `n:run_id:replid:layout` while the server's own words agree with it; '' = not known. */
   life: string;
   link: Link | undefined;
   generation: number;
@@ -25,13 +25,16 @@ export interface Epochs {
   readAll(): Promise<readonly ShardState[]>;
 }
 
-const EPOCH = /^(\d+:([0-9a-f]{40}:[0-9a-f]{40})):(open|filling)$/;
+/** How the scripts of this version lay out what they keep; what was laid out otherwise is not read, but loaded anew. */
+export const LAYOUT = '2';
+
+const EPOCH = /^(\d+:([0-9a-f]{40}:[0-9a-f]{40}):2):(open|filling)$/;
 
 /** Whether what is known was learnt on the connection that is in use now. */
 export const isLive = (slot: Slot): boolean => slot.life !== '' && slot.link?.generation() === slot.generation;
 
 /**
- * The epoch names one life of the data: a number, and the run id and replication id of the server that had it. If the
+ * The epoch names one life of the data: a number, the run id and replication id of the server that had it, the layout. If the
  * live server says anything else it was wiped, replaced or rolled back, whatever its keys look like.
  */
 export function createEpochs(topology: Topology): Epochs {

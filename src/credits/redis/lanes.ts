@@ -1,22 +1,18 @@
-import { StoreUnavailable } from '../commands.js';
+import type { Command } from 'ioredis';
 import type { Unavailable } from '../store.js';
 import { type Epochs, isLive, type Slot } from './epochs.js';
 import { commandFailure, failureOf, unavailable } from './failures.js';
 import type { Link } from './link.js';
-import type { Script, Verb } from './scripts.js';
+import { Packet } from './packet.js';
+import type { Script } from './scripts.js';
 import type { Topology } from './topology.js';
 
-export type Reply = readonly unknown[];
+/** What a command is answered: its parts, or only the number that says that all went as asked. */
+export type Reply = readonly unknown[] | string;
 
 /** One command on its way. */
 export interface Task {
   readonly slot: Slot;
-  readonly verb: Verb;
-  /** Keys beyond the three of the shard. */
-  readonly keys: readonly string[];
-  /** What its head carries, each field followed by `|`-separated others: ids and numbers only. */
-  readonly fields: string;
-  readonly texts: readonly string[];
   /** Does not depend on the epoch. */
   readonly free: boolean;
   /** The epoch under which it was sent. */
@@ -25,10 +21,28 @@ export interface Task {
   done(reply: Reply | Unavailable): void;
 }
 
-interface Lane {
-  queue: Task[];
+/** How commands of a kind are written into one call of their script, and its answer is cut into theirs. */
+export interface Wire<T extends Task> {
+  readonly script: Script;
+  /** `name` and `body` are those of the call: by hash, or with the whole text of a script that the server has forgotten. */
+  pack(batch: readonly T[], packet: Packet, name: string, body: string): Command;
+  cut(reply: unknown): readonly Reply[];
+}
+
+interface Lane<T> {
+  queue: T[];
   busy: boolean;
   scheduled: boolean;
+  /** Written again only after the answer to what was in it: then all of it has left. */
+  packet: Packet;
+}
+
+let batchNumber = 0;
+
+/** Names the batch that is being packed, among all of this process. */
+export function nextBatch(): number {
+  batchNumber += 1;
+  return batchNumber;
 }
 
 /** About half a millisecond of the server's time. */
@@ -40,20 +54,20 @@ const TRIES_MAX = 3;
  * waits. On a single server all shards share a lane; in a cluster each shard has its own, because a call may only touch
  * one slot.
  */
-export class Lanes {
+export class Lanes<T extends Task> {
   readonly #topology: Topology;
   readonly #epochs: Epochs;
-  readonly #script: Script;
-  readonly #lanes = new Map<string, Lane>();
-  #dirty: Lane[] = [];
+  readonly #wire: Wire<T>;
+  readonly #lanes = new Map<string, Lane<T>>();
+  #dirty: Lane<T>[] = [];
 
-  constructor(parts: { readonly topology: Topology; readonly epochs: Epochs; readonly script: Script }) {
+  constructor(parts: { readonly topology: Topology; readonly epochs: Epochs; readonly wire: Wire<T> }) {
     this.#topology = parts.topology;
     this.#epochs = parts.epochs;
-    this.#script = parts.script;
+    this.#wire = parts.wire;
   }
 
-  submit(task: Task): void {
+  submit(task: T): void {
     if (!task.free && !isLive(task.slot)) {
       this.#detour(task);
       return;
@@ -63,17 +77,17 @@ export class Lanes {
     if (!lane.busy) this.#schedule(lane);
   }
 
-  #laneOf(slot: Slot): Lane {
+  #laneOf(slot: Slot): Lane<T> {
     const name = this.#topology.cluster ? slot.shard : '';
     let lane = this.#lanes.get(name);
     if (!lane) {
-      lane = { queue: [], busy: false, scheduled: false };
+      lane = { queue: [], busy: false, scheduled: false, packet: new Packet() };
       this.#lanes.set(name, lane);
     }
     return lane;
   }
 
-  #schedule(lane: Lane): void {
+  #schedule(lane: Lane<T>): void {
     if (lane.scheduled) return;
     lane.scheduled = true;
     if (this.#dirty.push(lane) > 1) return;
@@ -85,7 +99,7 @@ export class Lanes {
   }
 
   /** The epoch of the shard is not known, or not any more: it is read, once for all who wait, before anything is sent. */
-  #detour(task: Task): void {
+  #detour(task: T): void {
     task.tries += 1;
     if (task.tries > TRIES_MAX) {
       task.done(unavailable('not_loaded', false));
@@ -100,10 +114,10 @@ export class Lanes {
     );
   }
 
-  #flush(lane: Lane): void {
+  #flush(lane: Lane<T>): void {
     lane.scheduled = false;
     if (lane.busy) return;
-    const batch: Task[] = [];
+    const batch: T[] = [];
     // The connection may have changed since a command was queued; then its epoch says nothing about this server.
     for (const task of lane.queue.splice(0, BATCH_MAX)) {
       if (task.free || isLive(task.slot)) batch.push(task);
@@ -119,21 +133,29 @@ export class Lanes {
       return;
     }
     lane.busy = true;
-    const { keys, args } = pack(batch);
-    link.run(this.#script, keys, args).then(
-      (replies) => {
-        lane.busy = false;
-        if (lane.queue.length > 0) this.#schedule(lane);
-        for (let i = 0; i < batch.length; i++) this.#take(batch[i] as Task, (replies as readonly Reply[])[i]);
-      },
-      (error) => {
-        lane.busy = false;
-        this.#fail(lane, batch, link, error);
-      },
-    );
+    for (const task of batch) task.life = task.slot.life;
+    const { script } = this.#wire;
+    link
+      .run(script, (name, body) => this.#wire.pack(batch, lane.packet, name, body))
+      .then(
+        (reply) => {
+          lane.busy = false;
+          if (lane.queue.length > 0) this.#schedule(lane);
+          const replies = this.#wire.cut(reply);
+          for (let i = 0; i < batch.length; i++) this.#take(batch[i] as T, replies[i]);
+        },
+        (error) => {
+          lane.busy = false;
+          this.#fail(lane, batch, link, error);
+        },
+      );
   }
 
-  #take(task: Task, reply: Reply | undefined): void {
+  #take(task: T, reply: Reply | undefined): void {
+    if (typeof reply === 'string') {
+      task.done(reply);
+      return;
+    }
     const word = reply?.[0];
     if (word === 'epoch') {
       // The script itself says that it did nothing, so this is the one case in which a command may be sent again.
@@ -144,9 +166,10 @@ export class Lanes {
     else task.done(reply ?? unavailable('broken', true));
   }
 
-  #fail(lane: Lane, batch: readonly Task[], link: Link, error: unknown): void {
+  #fail(lane: Lane<T>, batch: readonly T[], link: Link, error: unknown): void {
     const { answer, word } = failureOf(error);
     const late = answer.reason === 'timeout';
+    lane.packet = new Packet();
     if (late) link.reset();
     if (late || word !== '') for (const task of batch) task.slot.life = '';
     if (word === 'MOVED') {
@@ -162,61 +185,4 @@ export class Lanes {
     if (late) for (const task of lane.queue.splice(0)) task.done(unavailable('timeout', false));
     if (lane.queue.length > 0) this.#schedule(lane);
   }
-}
-
-let batchNo = 0;
-
-/** Keys and arguments as `batch.lua` reads them. */
-function pack(batch: readonly Task[]): { readonly keys: string[]; readonly args: string[] } {
-  batchNo += 1;
-  const keys: string[] = [];
-  const lives: string[] = [];
-  for (const task of batch) {
-    const { slot } = task;
-    if (slot.batch !== batchNo) {
-      slot.batch = batchNo;
-      slot.ordinal = lives.length;
-      keys.push(slot.epochKey, slot.deadlinesKey, slot.streamKey);
-      lives.push(slot.life);
-    }
-  }
-  const args = [String(lives.length), ...lives];
-  for (const task of batch) {
-    const { slot, texts } = task;
-    task.life = slot.life;
-    for (const key of task.keys) keys.push(key);
-    args.push(`${task.verb}|${slot.ordinal}|${task.keys.length}|${texts.length}|${task.fields}`);
-    for (const text of texts) args.push(text);
-  }
-  return { keys, args };
-}
-
-/** Sends one command and reads its answer. */
-export type Ask = <T>(command: Command, read: (reply: Reply, life: string) => T) => Promise<T | Unavailable>;
-
-interface Command extends Pick<Task, 'verb' | 'keys' | 'fields' | 'texts'> {
-  readonly shard: string;
-  readonly free?: boolean;
-}
-
-export function createAsk(lanes: Lanes, epochs: Epochs): Ask {
-  return (command, read) =>
-    new Promise((resolve, reject) => {
-      const { shard, verb, keys, fields, texts, free = false } = command;
-      const done = (reply: Reply | Unavailable): void => {
-        try {
-          resolve('kind' in reply ? reply : read(reply, task.life));
-        } catch (error) {
-          reject(error);
-        }
-      };
-      const task: Task = { slot: epochs.slot(shard), verb, keys, fields, texts, free, life: '', tries: 0, done };
-      lanes.submit(task);
-    });
-}
-
-/** For verbs whose answer has no room for "cannot answer". */
-export function orThrow(reply: Reply | Unavailable, what: string): Reply {
-  if ('kind' in reply) throw new StoreUnavailable(reply.reason, what);
-  return reply;
 }

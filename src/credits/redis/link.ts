@@ -1,4 +1,4 @@
-import { Command, Redis, type RedisOptions } from 'ioredis';
+import { type Command, Redis, type RedisOptions } from 'ioredis';
 import { StoreUnavailable } from '../commands.js';
 import { failureOf } from './failures.js';
 import type { Script } from './scripts.js';
@@ -12,7 +12,8 @@ export interface Link {
   isReady(): boolean;
   /** `run_id:replication id` of the server behind this connection. */
   learn(fresh?: boolean): Promise<string>;
-  run(script: Script, keys: readonly string[], args: readonly string[]): Promise<unknown>;
+  /** `pack` writes the call anew for each time it is sent. */
+  run(script: Script, pack: (name: string, body: string) => Command): Promise<unknown>;
   /** Gives up on a connection that no longer answers. */
   reset(): void;
   close(): void;
@@ -94,11 +95,8 @@ export function createLink(target: { readonly address: string; readonly url: str
       });
       return promise;
     },
-    run: (script, keys, args) => {
-      const send = (name: string, body: string): Promise<unknown> => {
-        const command = new Command(name, [body, String(keys.length), ...keys, ...args], { replyEncoding: 'utf8' });
-        return redis.sendCommand(command) as Promise<unknown>;
-      };
+    run: (script, pack) => {
+      const send = (name: string, body: string): Promise<unknown> => redis.sendCommand(pack(name, body)) as Promise<unknown>;
       // NOSCRIPT means that nothing ran, so sending it once more, with its text, is safe.
       return send('evalsha', script.sha).catch((error) => {
         if (!isNoScript(error)) throw error;

@@ -1,10 +1,10 @@
 import { isOrgId, type OrgId, shardOf, type TokenId } from '../../domain/ids.js';
 import { checkOrgId, checkShard, checkTokenId, checkWhole, InvalidCommand, StoreUnavailable } from '../commands.js';
 import type { CreditStore, DueHold, LookupAnswer, OrgTerms, StreamEntry, TokenTerms } from '../store.js';
-import { holdOf, orgState, parsed, streamEntry } from './answers.js';
+import { holdOf, orgState, parsed, streamEntry, triples } from './answers.js';
+import { type Ask, orThrow } from './asking.js';
 import type { Epochs } from './epochs.js';
 import { failureOf, unavailable } from './failures.js';
-import { type Ask, orThrow } from './lanes.js';
 import type { Link } from './link.js';
 import type { Topology } from './topology.js';
 
@@ -29,7 +29,7 @@ export function createReading(ask: Ask, topology: Topology, epochs: Epochs): Rea
     due: async (shard, limit) => {
       checkShard(shard);
       checkWhole('limit', limit, 100_000);
-      return due(ask, linkOf, shard, limit);
+      return due(ask, shard, limit);
     },
     entries: async (shard, after, limit) => {
       checkShard(shard);
@@ -51,7 +51,7 @@ export function createReading(ask: Ask, topology: Topology, epochs: Epochs): Rea
       checkOrgId(orgId);
       const shard = shardOf(orgId);
       const texts = [requestIds.map((id) => `${id}\n`).join('')];
-      return ask({ shard, verb: 'pending', keys: [`{${shard}}:pend:${orgId}`], fields: '', texts }, (reply, epoch) => {
+      return ask({ shard, verb: 'pending', keys: [`{${shard}}:requests:${orgId}`], fields: '', texts }, (reply, epoch) => {
         if (reply[0] !== 'pending') return unavailable('broken', false);
         const listed = new Set(reply.slice(1));
         return { kind: 'pending', ids: requestIds.filter((id) => listed.has(id)), epoch } as const;
@@ -61,7 +61,7 @@ export function createReading(ask: Ask, topology: Topology, epochs: Epochs): Rea
     inspect: async (orgId) => {
       checkOrgId(orgId);
       const shard = shardOf(orgId);
-      const keys = ['org', 'holds', 'pend'].map((name) => `{${shard}}:${name}:${orgId}`);
+      const keys = ['org', 'requests'].map((name) => `{${shard}}:${name}:${orgId}`);
       return ask({ shard, verb: 'inspect', keys, fields: '', texts: [] }, (reply) => orgState(reply, orgId));
     },
   };
@@ -82,25 +82,33 @@ async function lookup(ask: Ask, tokenId: TokenId): Promise<LookupAnswer> {
   return org ? { kind: 'found', token, org } : unavailable('broken', false);
 }
 
-async function due(ask: Ask, linkOf: (shard: string) => Promise<Link>, shard: string, limit: number): Promise<readonly DueHold[]> {
+/** Which requests are due is kept by deadline, what they are by organization; who ended in between is left out. */
+async function due(ask: Ask, shard: string, limit: number): Promise<readonly DueHold[]> {
   const reply = await ask({ shard, verb: 'due', keys: [], fields: String(limit), texts: [] }, (answer) => answer);
   if ('kind' in reply && reply.reason === 'not_loaded') return [];
-  const members = orThrow(reply, `due holds of shard ${shard}`)
-    .slice(1)
-    .map((member) => String(member).split(':'));
-  if (members.length === 0) return [];
-  const link = await linkOf(shard);
-  const pipeline = link.redis.pipeline();
-  for (const [orgId, requestId = ''] of members) pipeline.hmget(`{${shard}}:holds:${orgId}`, requestId, `${requestId}.note`);
-  const stored = (await pipeline.exec()) ?? [];
-  return members.flatMap(([orgId = '', requestId = ''], i) => {
-    const [error, kept] = stored[i] ?? [];
-    const [facts, note] = error || !Array.isArray(kept) ? [] : kept;
-    const hold = typeof facts === 'string' && holdOf(orgId as OrgId, requestId, facts, String(note ?? ''));
-    if (!hold) return []; // it ended in between
-    const { deadlineMs: _, ...out } = hold;
-    return [out];
-  });
+  const members = orThrow(reply, `due holds of shard ${shard}`).slice(1).map(String);
+  const byOrg = new Map<string, string[]>();
+  for (const member of members) {
+    const [orgId = '', requestId = ''] = member.split(':');
+    const ids = byOrg.get(orgId);
+    if (ids) ids.push(requestId);
+    else byOrg.set(orgId, [requestId]);
+  }
+  const found = new Map<string, DueHold>();
+  await Promise.all(
+    [...byOrg].map(async ([orgId, ids]) => {
+      const texts = [ids.map((id) => `${id}\n`).join('')];
+      const kept = await ask({ shard, verb: 'holds', keys: [`{${shard}}:requests:${orgId}`], fields: '', texts }, (answer) => answer);
+      if ('kind' in kept) return;
+      for (const [requestId, facts, note] of triples(kept.slice(1))) {
+        const hold = holdOf(orgId as OrgId, requestId, facts, note);
+        if (!hold) continue;
+        const { deadlineMs: _, ...out } = hold;
+        found.set(`${orgId}:${requestId}`, out);
+      }
+    }),
+  );
+  return members.flatMap((member) => found.get(member) ?? []);
 }
 
 async function entries(

@@ -1,25 +1,19 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
-export const VERBS = [
-  'lookup',
-  'project',
-  'hold',
-  'extend',
-  'settle',
-  'rehold',
-  'applied',
-  'load',
-  'due',
-  'pending',
-  'inspect',
-  'trim',
-  'transition',
-] as const;
+/** What one request does, several times a second each: they travel packed, and share what they read. */
+export const SPENDING = ['hold', 'extend', 'settle', 'rehold'] as const;
+
+/** Everything else. */
+export const VERBS = ['lookup', 'project', 'applied', 'load', 'due', 'holds', 'pending', 'inspect', 'trim', 'transition'] as const;
 
 export type Verb = (typeof VERBS)[number];
 
-const PRELUDE = ['numbers', 'epoch', 'org', 'token', 'room', 'rate', 'sums'] as const;
+/** In front of every verb. */
+const BASE = ['numbers', 'stored', 'epoch', 'org', 'room'] as const;
+/** What few requests need, and the names by which it is asked for. */
+const RARE = ['token', 'capped', 'rate', 'admit', 'moved', 'ended', 'held'] as const;
+const RARE_NAMES = 'capped readToken refusalOf alreadyKnown moveToken writeTokens isDue addWhenFull'.split(' ');
 
 export interface Script {
   readonly source: string;
@@ -31,15 +25,14 @@ export interface Header {
   /** Arguments cut out of a command's head: all but the epoch and the texts. */
   readonly fields: number;
   readonly texts: number;
-  /** Keys beyond the three of the shard; one marked `only when` may be missing, one marked `…` may repeat. */
+  /** Keys beyond the three of the shard; one marked `…` may repeat. */
   readonly keys: number;
-  readonly optionalKeys: number;
   readonly manyKeys: boolean;
 }
 
 /**
- * The one script that is sent: every verb as a function, and a loop that runs each command of a batch under pcall. So
- * whatever waits travels in one call, and a broken key fails only its own command.
+ * Every verb as a function, and a loop that runs each command of a batch under pcall. So whatever waits travels in one
+ * call, and a broken key fails only its own command.
  */
 export function batchScript(): Script {
   const verbs = VERBS.map((verb) => `VERBS.${verb} = function(KEYS, ARGV)\n${read(verb)}end\n`).join('');
@@ -47,9 +40,21 @@ export function batchScript(): Script {
     const { fields } = headerOf(verb);
     return fields === 0 ? '' : `SPLIT.${verb} = '^${Array(fields).fill('([^|]*)').join('|')}$'\n`;
   }).join('');
-  const prelude = PRELUDE.map((part) => read(`prelude/${part}`)).join('');
-  const source = `${prelude}local VERBS, SPLIT = {}, {}\n${verbs}${cuts}${read('batch')}`;
-  return { source, sha: createHash('sha1').update(source).digest('hex') };
+  const body = `local VERBS, SPLIT = {}, {}\n${verbs}${cuts}${read('batch')}`;
+  const preludes = [...BASE, 'token', 'capped', 'arguments', 'sums', 'told'].map((name) => read(`prelude/${name}`)).join('');
+  return script(`${preludes}rarely = function() return { capped = capped } end\n${body}`);
+}
+
+/**
+ * The same for what requests do, with little else in it: a server makes every function of a script anew at each call. So
+ * what few requests need is made when the first of them needs it.
+ */
+export function spendScript(): Script {
+  const preludes = (names: readonly string[]): string => names.map((name) => read(`prelude/${name}`)).join('');
+  const rare = `${preludes(RARE)}${read('extend')}${read('rehold')}`;
+  const names = [...RARE_NAMES.map((name) => `${name} = ${name}`), 'E = extend', 'R = rehold'].join(', ');
+  const later = `local made\nrarely = function()\nif made then return made end\n${rare}made = { ${names} }\nreturn made\nend\n`;
+  return script(`${preludes([...BASE, 'seen'])}${later}${read('hold')}${read('settle')}${read('spend')}`);
 }
 
 export function headerOf(verb: Verb): Header {
@@ -60,15 +65,10 @@ export function headerOf(verb: Verb): Header {
   const args = header.filter((line) => /^-- ARGV\[\d/.test(line)).slice(1);
   const texts = args.filter((line) => /, (?:seven )?texts?$/.test(line)).length;
   const keys = [...told.matchAll(/KEYS\[(\d+)(…?)\](?= )/g)].filter((match) => match.index < told.indexOf('ARGV['));
-  const optional = /^-- KEYS\[\d+\] .*only when/m.test(told) ? 1 : 0;
   const many = keys.some((match) => match[2] === '…');
-  return {
-    fields: args.length - texts,
-    texts,
-    keys: keys.length - 3 - optional - (many ? 1 : 0),
-    optionalKeys: optional,
-    manyKeys: many,
-  };
+  return { fields: args.length - texts, texts, keys: keys.length - 3 - (many ? 1 : 0), manyKeys: many };
 }
 
 const read = (name: string): string => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8');
+
+const script = (source: string): Script => ({ source, sha: createHash('sha1').update(source).digest('hex') });

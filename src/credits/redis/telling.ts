@@ -2,9 +2,9 @@ import { shardOf, type TokenId } from '../../domain/ids.js';
 import { checkApplied, checkOrgTerms, checkShard, checkSnapshot, checkTokenTerms, StoreUnavailable } from '../commands.js';
 import type { AppliedAnswer, AppliedCommand, Balance, CreditStore, OrgSnapshot, ProjectAnswer } from '../store.js';
 import { amount } from './answers.js';
-import type { Epochs } from './epochs.js';
+import type { Ask } from './asking.js';
+import { type Epochs, LAYOUT } from './epochs.js';
 import { unavailable } from './failures.js';
-import type { Ask, Reply } from './lanes.js';
 import { capsText, orgTermsText, tokenTermsText, useText } from './texts.js';
 import type { Topology } from './topology.js';
 
@@ -50,7 +50,7 @@ export function createTelling(
       if (!link) return false;
       const seen = from.state === 'absent' ? from.epoch : `${from.epoch}:${from.state}`;
       const answer = await ask(
-        { shard, verb: 'transition', keys: [], fields: `${await link.learn()}|${to}`, texts: [seen], free: true },
+        { shard, verb: 'transition', keys: [], fields: `${await link.learn()}|${LAYOUT}|${to}`, texts: [seen], free: true },
         (reply) => reply[0],
       );
       if (answer === 'moved') await epochs.read(slot);
@@ -65,7 +65,7 @@ async function project(ask: Ask, terms: Parameters<CreditStore['project']>[0]): 
   const shard = shardOf(orgId);
   const tag = `{${shard}}:`;
   const own = isOrg ? `${tag}org:${orgId}` : `${tag}token:${terms.token.tokenId}`;
-  const keys = [own, `${tag}holds:${orgId}`, `${tag}pend:${orgId}`];
+  const keys = [own, `${tag}requests:${orgId}`];
   const texts = isOrg
     ? [orgTermsText(terms.org), JSON.stringify(terms.org), '', '', '']
     : [tokenTermsText(terms.token), JSON.stringify(terms.token), capsText(terms.token), orgId, terms.token.digest];
@@ -83,7 +83,7 @@ async function appliedPart(ask: Ask, command: AppliedCommand): Promise<AppliedAn
   const lines = new Map<TokenId, string>(command.tokens.map((use) => [use.tokenId, `${use.tokenId}=${useText(use)}\n`]));
   const clear = command.clear.map(({ requestId, kind, cost }) => `${requestId}|${kind === 'final' ? 'C' : 'F'}|${cost}\n`).join('');
   for (let tries = 0; tries < KEYS_TRIES_MAX; tries++) {
-    const keys = [`${tag}org:${command.orgId}`, `${tag}holds:${command.orgId}`, `${tag}pend:${command.orgId}`];
+    const keys = [`${tag}org:${command.orgId}`, `${tag}requests:${command.orgId}`];
     for (const tokenId of lines.keys()) keys.push(`${tag}token:${tokenId}`);
     const reply = await ask(
       { shard, verb: 'applied', keys, fields: balanceFields(command.balance), texts: [[...lines.values()].join(''), clear] },
@@ -102,16 +102,13 @@ async function load(ask: Ask, shard: string, org: OrgSnapshot): Promise<void> {
   const { orgId } = org.terms;
   const orgTexts = [orgTermsText(org.terms), JSON.stringify(org.terms)];
   for (let at = 0; at === 0 || at < org.tokens.length; at += TOKENS_AT_ONCE) {
-    const keys = [`${tag}org:${orgId}`, `${tag}holds:${orgId}`, `${tag}pend:${orgId}`];
+    const keys = [`${tag}org:${orgId}`, `${tag}requests:${orgId}`];
     const texts = [...orgTexts];
     for (const { terms, use } of org.tokens.slice(at, at + TOKENS_AT_ONCE)) {
       keys.push(`${tag}token:${terms.tokenId}`);
       texts.push(terms.tokenId, tokenTermsText(terms), JSON.stringify(terms), capsText(terms), terms.digest, useText(use), terms.orgId);
     }
-    const reply: Reply | { readonly kind: 'unavailable'; readonly reason: StoreUnavailable['reason'] } = await ask(
-      { shard, verb: 'load', keys, fields: balanceFields(org.balance), texts },
-      (answer) => answer,
-    );
+    const reply = await ask({ shard, verb: 'load', keys, fields: balanceFields(org.balance), texts }, (answer) => answer);
     if ('kind' in reply) throw new StoreUnavailable(reply.reason, `loading ${orgId}`);
     if (reply[0] !== 'loaded') throw new StoreUnavailable('broken', `loading ${orgId}`);
   }

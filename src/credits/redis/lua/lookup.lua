@@ -8,5 +8,5 @@ local no = closed(KEYS, ARGV, 'open')
 if no then return no end
 local json = call('HGET', KEYS[4], 'json')
 -- Terms whose other half cannot be read would only fail at the hold, again and again.
-if json and match(KEYS[4], ':token:') then readToken(KEYS[4], true, true) elseif json then readOrg(KEYS[4], true) end
+if json and match(KEYS[4], ':token:') then readToken(KEYS[4], true) elseif json then readOrg(KEYS[4], true) end
 return json and { 'terms', json } or { 'unknown' }

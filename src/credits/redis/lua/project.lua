@@ -1,10 +1,10 @@
 -- project: writes what a token or an organization may do. It never moves money and never makes up a balance.
 -- KEYS[1] epoch of the shard        KEYS[2] deadlines of the shard (unused)   KEYS[3] stream of the shard (unused)
--- KEYS[4] token or org   KEYS[5] holds of the org   KEYS[6] pend of the org
+-- KEYS[4] token or org   KEYS[5] requests of the org
 -- ARGV[1] expected epoch
 -- ARGV[2] terms version
 -- ARGV[3] token id, or - for an organization
--- ARGV[4] terms as the scripts read them, text
+-- ARGV[4] terms, text
 -- ARGV[5] terms as JSON, text
 -- ARGV[6] caps of the token, or empty, text
 -- ARGV[7] its org id, or empty, text
@@ -13,22 +13,24 @@
 -- Safe to repeat: only a higher version is written.
 local no = closed(KEYS, ARGV, 'both')
 if no then return no end
-local version = digits(ARGV[2])
+local version, isOrg = digits(ARGV[2]), ARGV[3] == '-'
+local terms = isOrg and orgTermsOf(ARGV[4]) or tokenTermsOf(ARGV[7], ARGV[8], ARGV[4], ARGV[6])
 ours(KEYS[4])
 if not isNewer(KEYS[4], version) then return { 'older' } end
-if ARGV[3] == '-' then
-  call('HSET', KEYS[4], 'terms', ARGV[4], 'json', ARGV[5])
+if isOrg then
+  call('HSET', KEYS[4], 'terms', terms, 'json', ARGV[5])
   return { 'projected' }
 end
 local id = idOf(ARGV[3], 'tok_')
--- A token that is new here may have requests already: they were put back before anybody said what it is.
-local sums
-local kept = call('HMGET', KEYS[4], 'sums', 'used')
-if not match(kept[1] or '', '^%d+|%d+|%d+$') then
-  local _, of = rebuild(KEYS[5], KEYS[6])
+-- A token without rules has no sums, and one that is new here may have requests already: they were put back before
+-- anybody said what it is.
+local before, sums = readToken(KEYS[4], false), nil
+local _, hasRules = isTerms(terms)
+if hasRules and not (before and before.known) then
+  local _, of = rebuild(KEYS[5], counting(KEYS[5], id))
   sums = of(id)
 end
-if gsub(kept[2] or '', '%l+:%d+:%d+;', '') ~= '' then call('HDEL', KEYS[4], 'used', 'useVersion') end
-call('HSET', KEYS[4], 'terms', ARGV[4], 'json', ARGV[5], 'caps', ARGV[6], 'org', ARGV[7], 'digest', ARGV[8])
-save(KEYS[4], sums)
+if not readUse(call('HGET', KEYS[4], 'used') or '') then call('HDEL', KEYS[4], 'used', 'useVersion') end
+call('HSET', KEYS[4], 'terms', terms, 'json', ARGV[5])
+if sums then saveToken(KEYS[4], sums) end
 return { 'projected' }

@@ -1,46 +1,49 @@
 -- settle: ends a hold with a charge and queues its event for the drain; an empty event gives the hold back.
--- KEYS[1] epoch of the shard        KEYS[2] deadlines of the shard   KEYS[3] stream of the shard
--- KEYS[4] org   KEYS[5] token   KEYS[6] holds of the org   KEYS[7] pend of the org
--- ARGV[1] expected epoch
--- ARGV[2] F (floor) or C (final)
--- ARGV[3] cost, µcr
--- ARGV[4] 1 = only when the lease has run out
--- ARGV[5] request id, text
--- ARGV[6] org id, text
--- ARGV[7] token id, text
--- ARGV[8] event, text
--- Answers: settled remaining (repeated) · not_due · epoch
+-- Takes cost, 1 = final or 0 = floor, 1 = only when the lease has run out.
+-- given: the event.
+-- Answers: remaining · settled remaining repeated · not_due · epoch
 -- Safe to repeat: what is known of a request only grows, none < floor (the larger wins) < final; the same again changes
 --   nothing. A request that nobody remembers is accepted.
-local no, open = closed(KEYS, ARGV, 'both')
-if no then return no end
-local id, orgId, tokenId = idOf(ARGV[5], 'req_'), idOf(ARGV[6], 'org_'), idOf(ARGV[7], 'tok_')
-local kind, cost, event = ARGV[2], amountOf(ARGV[3]), ARGV[8]
-if kind ~= 'F' and kind ~= 'C' then broken('kind') end
-local hold, before = readHold(call('HGET', KEYS[6], id)), readEnded(call('HGET', KEYS[7], id))
-local org, token = readOrg(KEYS[4], open), readToken(KEYS[5], open)
-if (hold or before or { token = tokenId }).token ~= tokenId then broken('owner') end
-typed(KEYS)
-if ARGV[4] == '1' and (not hold or hold.deadline > nowMs()) then
-  if not hold then call('ZREM', KEYS[2], orgId .. ':' .. id) end
-  return { 'not_due' }
-end
-local grows = event ~= '' and (not before or (before.kind == 'F' and (kind == 'C' or cost > before.cost)))
-local freed, added = hold and hold.amount or 0, grows and cost - (before and before.cost or 0) or 0
-move(org, -freed, added, 0)
-move(token, -freed, added, hold and -1 or 0)
+local function settle(shard, o, t, _, id, cost, isFinal, ifDue, _, event)
+  local state = shardState(shard)
+  if state == 'epoch' then return state end
+  local org, owner = orgAt(o, state == 'open'), sub(KEYS[t], 12)
+  local stored = call('HGET', KEYS[o + 1], id)
+  local deadlines, member = KEYS[3 * shard + 2], org.id .. ':' .. id
+  local running, held, paid, by
+  if stored then running, held, paid, by = readRequest(stored) end
+  if stored and by ~= owner then broken('owner') end
+  if ifDue == 1 and not rarely().isDue(deadlines, member, running) then return 'not_due' end
+  -- The token of a running request that it does not count has no rules.
+  local token = running ~= 'H' and tokenAt(t, state == 'open')
+  local grows = event ~= '' and (running or not stored or (held == 'F' and (isFinal == 1 or cost > paid)))
+  if not running and not grows then return { 'settled', text((room(org, token, 0))), 'repeated' } end
 
--- First what is never refused for want of memory: after that nothing is, so running requests settle on a full server.
-if hold then
-  call('ZREM', KEYS[2], orgId .. ':' .. id)
-  call('HDEL', KEYS[6], id, id .. '.note')
+  local freed, ended, added, kind = running and held or 0, running and -1 or 0, grows and cost or 0, isFinal == 1 and 'C' or 'F'
+  if grows and stored and not running then added = cost - paid end
+  move(org, token, -freed, added, ended)
+  local entry, failed
+  if grows then
+    local stream, cost = KEYS[3 * shard + 3], text(cost)
+    entry = try('XADD', stream, '*', 'o', org.id, 'r', id, 'k', kind, 'c', cost, 'e', event)
+    if type(entry) == 'table' then
+      failed = entry
+      if running then entry, failed = rarely().addWhenFull(failed, deadlines, member, stream, org.id, id, kind, cost, event) end
+    end
+  end
+  if running and not failed then
+    local gone = try('ZREM', deadlines, member)
+    if type(gone) == 'table' then
+      if entry then call('XDEL', KEYS[3 * shard + 3], entry) end
+      failed = gone
+    end
+  end
+  if failed then
+    move(org, token, freed, -added, -ended)
+    error(failed, 0)
+  end
+  if grows then call('HSET', KEYS[o + 1], id, put(ENDED, kind, cost, owner)) else call('HDEL', KEYS[o + 1], id) end
+  org.isKept = org.known
+  if token then token.isKept = token.known end
+  return text((room(org, token, 0)))
 end
-if grows then
-  call('HSET', KEYS[7], id, kind .. '|' .. ARGV[3] .. '|' .. tokenId)
-  call('XADD', KEYS[3], '*', 'o', orgId, 'r', id, 'k', kind, 'c', ARGV[3], 'e', event)
-end
-if hold or grows then
-  save(KEYS[4], org)
-  save(KEYS[5], token)
-end
-return { 'settled', text((room(org, token, 0))), not (hold or grows) and 'repeated' or nil }

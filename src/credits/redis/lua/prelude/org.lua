@@ -1,58 +1,29 @@
--- What is kept of an organization and its requests. Not a verb; the loader puts it before them.
---   org hash:  balance 'avail|version|month spent|month ends ms' · sums 'held|pend' · json ·
---              terms 'version|status|overdraft|limit or -|action|ceiling or -'
---   holds: request id → 'amount|floor|token id|deadline ms', request id.note → note · pend: id → 'F or C|cost|token id'
+-- What is kept of an organization, read. Not a verb; the loader puts it in front of them.
+
+-- Version, overdraft, limit, ceiling, status and limit action of an organization; nothing when they cannot be read.
+local function orgTerms(terms)
+  if not terms or #terms ~= 34 then return end
+  local version, over, limit, ceiling, status, action = take(ORG_TERMS, terms)
+  if not areSums(version, over, 0) or not areSums(limit + 1, ceiling + 1, 0) then return end
+  return version, over, limit >= 0 and limit or nil, ceiling >= 0 and ceiling or nil, status, action
+end
 
 -- With `must` an unreadable balance is an error, never 0. Without (while filling) the reload rebuilds it; `known` says so.
 local function readOrg(key, must)
   local kept = call('HMGET', key, 'balance', 'sums', 'terms')
-  local avail, version, month, ends = match(kept[1] or '', '^(%-?%d+)|(%d+)|(%d+)|(%d+)$')
-  local held, pend = match(kept[2] or '', '^(%d+)|(%d+)$')
-  if not avail or not held then
-    if must then broken('balance') end
-    return { known = false, over = 0, balanceVersion = version and exact(version) }
+  local balance, sums, id = kept[1], kept[2], sub(key, 10)
+  local avail, balanceVersion, month, ends, held, pend
+  if balance and #balance == 32 then
+    avail, balanceVersion, month, ends = take(BALANCE, balance)
+    if not areSums(balanceVersion, month, ends) or avail > MAX or avail < -MAX then balanceVersion = nil end
   end
-  local terms, status, over, limit, action, ceiling = match(kept[3] or '', '^(%d+)|(%l+)|(%d+)|([%d-]+)|([%l_]+)|([%d-]+)$')
+  if sums and #sums == 16 then held, pend = take(ORG_SUMS, sums) end
+  local known = balanceVersion and held and areSums(held, pend, 0) or false
+  if (must and not known) or #id ~= 20 or not find(id, '^org_%w+$') then broken('balance') end
+  local version, over, limit, ceiling, status, action = orgTerms(kept[3])
   return {
-    known = true, avail = exact(avail), balanceVersion = exact(version), month = exact(month), ends = exact(ends),
-    held = exact(held), pend = exact(pend), version = terms, status = status, action = action, over = terms and exact(over) or 0,
-    limit = terms and limit ~= '-' and exact(limit) or nil, ceiling = terms and ceiling ~= '-' and exact(ceiling) or nil,
+    key = key, id = id, known = known, avail = avail, balanceVersion = balanceVersion, month = month, ends = ends, held = held,
+    pend = pend, version = version, over = over or 0, limit = limit, ceiling = ceiling, status = status, action = action,
+    isKept = false,
   }
-end
-
--- Adds to the sums in memory and makes sure that they stay what sums can be; `save` writes them.
-local function move(place, held, pend, open)
-  if not place or not place.known then return end
-  place.held, place.pend = place.held + held, place.pend + pend
-  if place.open then place.open = place.open + open end
-  if place.held < 0 or place.pend < 0 or (place.open or 0) < 0 or place.held > MAX or place.pend > MAX then broken('sums') end
-end
-
-local function save(key, place)
-  if not place or not place.known then return end
-  local sums = text(place.held) .. '|' .. text(place.pend)
-  call('HSET', key, 'sums', place.open and (sums .. '|' .. text(place.open)) or sums)
-end
-
-local function readHold(stored)
-  if not stored then return nil end
-  local amount, least, token, deadline = match(stored, '^(%d+)|(%d+)|(tok_%w+)|(%d+)$')
-  if not amount then broken('hold') end
-  return { amount = exact(amount), floor = exact(least), token = token, deadline = exact(deadline) }
-end
-
-local function readEnded(stored)
-  if not stored then return nil end
-  local kind, cost, token = match(stored, '^([FC])|(%d+)|(tok_%w+)$')
-  if not kind then broken('pending charge') end
-  return { kind = kind, cost = exact(cost), token = token }
-end
-
--- The deadline first: it is the one key not read before, and fails, when it is of another type, before anything is written.
--- Without a note the one that is there stays.
-local function writeHold(keys, requestId, orgId, hold, note)
-  local deadline = text(hold.deadline)
-  call('ZADD', keys[2], deadline, orgId .. ':' .. requestId)
-  local facts = text(hold.amount) .. '|' .. text(hold.floor) .. '|' .. hold.token .. '|' .. deadline
-  if note then call('HSET', keys[6], requestId, facts, requestId .. '.note', note) else call('HSET', keys[6], requestId, facts) end
 end

@@ -1,30 +1,56 @@
--- What is kept of a token. Not a verb; the loader puts it in front of them.
---   token hash: sums 'held|pend|open holds' · caps 'critical 0 or 1;window:cap;…' · used 'window:amount:ends ms;…' ·
---   useVersion · org · digest · json · terms 'version|status|expires|rpm|tpm|concurrency|grace ends|grace digest or -'
-local TERMS = '^(%d+)|(%l+)|(%d+)|(%d+)|(%d+)|(%d+)|(%d+)|(.*)$'
+-- What is kept of a token, read. Not a verb; the loader puts it in front of them.
+local TOKEN_SUMS, WHO, RULES, QUOTA, USE = '<i8i8i8', '<c20c64i8', '<c1c1i8i8i8i8i8c64', '<c1i8', '<c1i8i8'
+local WHO_BYTES, RULES_BYTES, QUOTA_BYTES, USE_BYTES = 92, 106, 9, 17
+local WINDOWS = { t = 'total', d = 'daily', w = 'weekly', m = 'monthly' }
 
--- nil when there is no such token. With `must` unreadable sums are an error; without, the reload rebuilds them. With
--- `whole` its terms are read too. One constructor, because a table that grows field by field is moved again and again.
-local function readToken(key, must, whole)
-  local kept = whole and call('HMGET', key, 'caps', 'sums', 'used', 'terms', 'org', 'digest') or call('HMGET', key, 'caps', 'sums', 'used')
-  if not kept[1] then return nil end
-  local critical, quotas, used = sub(kept[1], 1, 2), sub(kept[1], 3), kept[3] or ''
-  local held, pend, open = match(kept[2] or '', '^(%d+)|(%d+)|(%d+)$')
-  local isRead = held ~= nil and (critical == '0;' or critical == '1;')
-  if quotas ~= '' and (gsub(quotas, '%l+:%d+;', '') ~= '' or gsub(used, '%l+:%d+:%d+;', '') ~= '') then isRead = false end
-  if not isRead then
-    if must then broken('token') end
-    return { known = false }
+-- Whether something can be the terms of a token, and whether these have rules.
+local function isTerms(terms)
+  local rules = #terms - WHO_BYTES
+  return rules == 0 or (rules >= RULES_BYTES and (rules - RULES_BYTES) % QUOTA_BYTES == 0), rules > 0
+end
+
+-- What was used in each window, by letter; nil when it cannot be read.
+local function readUse(stored)
+  local use = {}
+  if #stored % USE_BYTES ~= 0 then return nil end
+  for at = 1, #stored, USE_BYTES do
+    local window, amount, ends = take(USE, stored, at)
+    if not WINDOWS[window] or not areSums(amount, ends, 0) then return nil end
+    use[window] = { amount, ends }
   end
-  local version, status, expires, rpm, tpm, conc, ends, grace
-  if whole then
-    version, status, expires, rpm, tpm, conc, ends, grace = match(kept[4] or '', TERMS)
-    if not version or not kept[5] or not kept[6] then broken('token') end
+  return use
+end
+
+-- The quotas of a token with what was used of each; nil when they cannot be read.
+local function readQuotas(key, terms)
+  local use, quotas = readUse(call('HGET', key, 'used') or ''), {}
+  for at = WHO_BYTES + RULES_BYTES + 1, #terms, QUOTA_BYTES do
+    local window, most = take(QUOTA, terms, at)
+    if not use or not WINDOWS[window] or not areSums(most, 0, 0) then return nil end
+    local used = use[window] or { 0, 0 }
+    quotas[#quotas + 1] = { window = WINDOWS[window], most = most, used = used[1], ends = used[2] }
   end
-  return {
-    known = true, held = exact(held), pend = exact(pend), open = exact(open), quotas = quotas, used = used,
-    critical = critical == '1;', version = version, status = status, expires = whole and exact(expires), grace = grace,
-    rpm = whole and exact(rpm), tpm = whole and exact(tpm), concurrency = whole and exact(conc),
-    graceEnds = whole and exact(ends), org = kept[5], digest = kept[6],
-  }
+  return quotas
+end
+
+local function readRules(token, sums)
+  if not sums or #sums ~= 24 then return nil end
+  token.held, token.pend, token.open = take(TOKEN_SUMS, sums)
+  token.status, token.critical, token.expires, token.rpm, token.tpm, token.concurrency, token.graceEnds, token.grace =
+    take(RULES, token.terms, WHO_BYTES + 1)
+  token.critical, token.quotas = token.critical == '1', readQuotas(token.key, token.terms)
+  return token.quotas and areSums(token.held, token.pend, token.open) and areSums(token.expires, token.rpm, token.tpm)
+    and areSums(token.concurrency, token.graceEnds, 0) and token or nil
+end
+
+-- nil when there is no such token. With `must` what cannot be read is an error; without, the reload rebuilds it. `known`
+-- says that it has sums: a token without rules needs none.
+local function readToken(key, must)
+  local kept = call('HMGET', key, 'terms', 'sums')
+  local token = { key = key, known = false, terms = kept[1] }
+  if not token.terms then return nil end
+  local isRead, hasRules = isTerms(token.terms)
+  if isRead and hasRules then token.known = readRules(token, kept[2]) ~= nil end
+  if must and (not isRead or (hasRules and not token.known)) then broken('token') end
+  return token
 end
