@@ -34,7 +34,13 @@ export const deployClaim: Claim = {
       const slices = createSlices(site, REFUSALS);
       const load = startLoad(
         { url: balancer.url, token: customer.token, random },
-        { prefix: 'deploy', atOnce: streams, most: Number.MAX_SAFE_INTEGER, plan: (from) => planOf('paced_stream', from) },
+        {
+          prefix: 'deploy',
+          atOnce: streams,
+          most: Number.MAX_SAFE_INTEGER,
+          patienceMs: 120_000,
+          plan: (from) => planOf('paced_stream', from),
+        },
       );
       const seen = emptyDeploys();
       let told = 0;

@@ -20,9 +20,9 @@ export function createSlices(site: Pick<Installation, 'postgres' | 'upstream'>, 
   return {
     total,
     check: async (load, isLast = false) => {
-      if (isLast) await Promise.race([site.upstream.quiet(), sleep(5_000)]);
       const entries = load.take(isLast ? -1 : BOOKED_MS);
       const deadline = Date.now() + PATIENCE_MS;
+      while (!haveEnded(site, entries) && Date.now() < deadline) await sleep(100);
       let audit = await auditEntries(site, entries, allowed);
       while (audit.lost + audit.drift > 0 && Date.now() < deadline) {
         await sleep(1_000);
@@ -33,4 +33,10 @@ export function createSlices(site: Pick<Installation, 'postgres' | 'upstream'>, 
       return entries;
     },
   };
+}
+
+/** The upstream's log comes by message from its own process, so it may still be on its way. */
+function haveEnded({ upstream }: Pick<Installation, 'upstream'>, entries: readonly Entry[]): boolean {
+  const tags = new Set(entries.map(({ tag }) => tag));
+  return upstream.requests.every((seen) => seen.endedAtMs !== null || !tags.has(String(seen.json['user'])));
 }

@@ -98,7 +98,7 @@ function checkAnswer(audit: Audit, { entry, seen, allowed }: About): void {
   const { plan, result } = entry;
   const blame = (words: string) => void audit.violations.push(`${entry.tag} (${plan.kind}): ${words}`);
   audit.requests += 1;
-  if (entry.hung) blame('nothing came for half a minute');
+  if (entry.hung) blame('its client waited in vain');
   if (!result) {
     // Who closes its half, or leaves, has given up its answer.
     if (stays(entry)) audit.broken += 1;

@@ -41,6 +41,8 @@ interface LoadOptions {
   readonly prefix: string;
   readonly atOnce: number;
   readonly most?: number;
+  /** How long a client waits for its whole answer before it says that something hangs. */
+  readonly patienceMs?: number;
   /** What each request does; by default a bit of everything. */
   readonly plan?: (random: Random) => Plan;
 }
@@ -48,7 +50,7 @@ interface LoadOptions {
 /** Scripted clients that ask and ask again, until they are told to stop or this many requests have been made. */
 export function startLoad(target: Target, options: LoadOptions): Load {
   const entries: Entry[] = [];
-  const { prefix, atOnce, most = 20_000, plan: planFor = makePlan } = options;
+  const { prefix, atOnce, most = 20_000, patienceMs = CLIENT_PATIENCE_MS, plan: planFor = makePlan } = options;
   const { random } = target;
   let made = 0;
   let stopping = false;
@@ -56,7 +58,7 @@ export function startLoad(target: Target, options: LoadOptions): Load {
     const tag = `${prefix}-${made++}`;
     const entry: Entry = { tag, plan, body: bodyOf(plan, tag), startedMs: Date.now(), endedMs: 0, result: null, hung: false, twin: key };
     entries.push(entry);
-    return exchange(target, entry, key);
+    return exchange(target, entry, key, patienceMs);
   };
   const client = async (): Promise<void> => {
     while (!stopping && made < most) {
@@ -87,7 +89,7 @@ export function startLoad(target: Target, options: LoadOptions): Load {
   };
 }
 
-async function exchange(target: Target, entry: Entry, key: string | null): Promise<Entry> {
+async function exchange(target: Target, entry: Entry, key: string | null, patienceMs: number): Promise<Entry> {
   const asked = call(`${target.url}${pathOf(entry.plan)}`, {
     method: 'POST',
     token: target.token,
@@ -97,7 +99,7 @@ async function exchange(target: Target, entry: Entry, key: string | null): Promi
   const tooLate = setTimeout(() => {
     entry.hung = true;
     asked.hangUp();
-  }, CLIENT_PATIENCE_MS);
+  }, patienceMs);
   try {
     await behave(entry.plan, asked);
     entry.result = await asked.end();

@@ -30,7 +30,7 @@ const PLANS: Record<string, Make> = {
   long_stream: (random) => ({ ...chat, answer: up.says(...paced(random, 25, random.whole(60, 160)), reported(random)) }),
   paced_stream: (random) => ({
     ...chat,
-    answer: up.says(...paced(random, random.whole(10, 40), random.whole(200, 450)), reported(random)),
+    answer: up.says(...paced(random, random.whole(8, 24), random.whole(500, 900)), reported(random)),
   }),
   uncounted_stream: (random) => ({ ...chat, answer: up.says(...paced(random, 8, 40), up.noUsage()) }),
   plain: (random) => ({ ...chat, stream: false, answer: up.says(up.after(random.whole(20, 500)), ' done', reported(random)) }),

@@ -55,6 +55,7 @@ export interface Upstream {
   stop(): Promise<void>;
 }
 
+const TELL_EVERY_MS = 1_000;
 const MODELS = JSON.stringify({ object: 'list', data: [{ id: 'fake-model', object: 'model', created: 1_700_000_000, owned_by: 'fake' }] });
 
 /** A scripted upstream in this process, on a free port. */
@@ -172,9 +173,13 @@ class State implements Upstream {
       usageSent: undefined,
       finished: false,
     };
-    const sync = () => {
+    let toldMs = 0;
+    const sync = (isPause = false) => {
       seen.delivered = Buffer.concat(writer.out.delivered);
       Object.assign(seen, { text: asked.text, reasoning: asked.reasoning, usageSent: asked.usageSent });
+      // Hundreds of paced streams would otherwise say every event again.
+      if (isPause && Date.now() - toldMs < TELL_EVERY_MS) return;
+      toldMs = Date.now();
       this.onChange(seen);
     };
     const ending = await this.run(socket, answer, asked, writer, sync);
@@ -187,7 +192,13 @@ class State implements Upstream {
     return ending === 'complete' && writer.reusable;
   }
 
-  private async run(socket: Socket, answer: Answer, asked: Asked, writer: AnswerWriter, sync: () => void): Promise<Growing['ending']> {
+  private async run(
+    socket: Socket,
+    answer: Answer,
+    asked: Asked,
+    writer: AnswerWriter,
+    sync: (isPause?: boolean) => void,
+  ): Promise<Growing['ending']> {
     const gone = () => socket.destroyed || socket.readableEnded;
     const gate = async (name: string) => {
       sync();
@@ -198,7 +209,7 @@ class State implements Upstream {
       if (gone()) throw new ClientGone();
     };
     const delay = async (ms: number) => {
-      sync();
+      sync(true);
       await new Promise((go) => setTimeout(go, ms));
       if (gone()) throw new ClientGone();
     };
