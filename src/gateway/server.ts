@@ -26,6 +26,7 @@ export function createHttpServer(settings: GatewaySettings, listener: RequestLis
   server.maxHeadersCount = 200;
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (!socket.writable || socket.destroyed) return socket.destroy();
+    if (refused.has(socket)) return; // it has its answer; what follows in its bytes gets no second one
     return socket.end(refusalBytes(UNREADABLE.get(error.code ?? '') ?? MALFORMED));
   });
   server.on('checkExpectation', (req: IncomingMessage, res: ServerResponse) => refuse(req, res, EXPECTATION));
@@ -80,8 +81,12 @@ function countHosts(raw: readonly string[]): number {
   return hosts;
 }
 
+/** Connections that are about to be closed after a refusal. */
+const refused = new WeakSet<object>();
+
 /** Whatever else is in the connection cannot be trusted to start where we think it does. */
 function refuse(req: IncomingMessage, res: ServerResponse, problem: GatewayError): void {
+  refused.add(req.socket);
   sendError(res, problem, newRequestId(), { connection: 'close' });
   res.on('finish', () => req.socket.destroy());
 }
