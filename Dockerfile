@@ -13,7 +13,7 @@ COPY migrations migrations
 COPY src src
 RUN node scripts/build.mjs \
  && rm -rf node_modules \
- && npm ci --omit=dev --ignore-scripts --no-audit --no-fund \
+ && npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund \
  && mkdir /empty
 
 FROM node:${NODE}

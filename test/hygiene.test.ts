@@ -110,7 +110,9 @@ describe('the lock file', () => {
     const works = new Set(['esbuild', 'fsevents']); // both ship their binary as a package; the script only makes the first start faster
     const scripted = packages.filter(([path, one]) => one.hasInstallScript && !works.has(nameOf(path)));
     expect(scripted.map(([path]) => path)).toEqual([]);
-    expect(packages.filter(([, one]) => one.hasInstallScript && !one.dev && !one.optional).map(([path]) => path)).toEqual([]);
+    expect(
+      packages.filter(([, one]) => one.hasInstallScript && !one.dev && !one.optional && !one.devOptional).map(([path]) => path),
+    ).toEqual([]);
   });
 
   test.each([
@@ -122,6 +124,13 @@ describe('the lock file', () => {
   ])('%s is not older than %s, which fixed known holes', (name, floor) => {
     const low = packages.filter(([path, one]) => nameOf(path) === name && isOlder(one.version ?? '0', floor));
     expect(low).toEqual([]);
+  });
+
+  test('the image leaves out what others may use but do not need: a peer of ours would bring our test tools along', () => {
+    expect(read('Dockerfile')).toContain('npm ci --omit=dev --omit=optional ');
+    const needed = packages.filter(([, one]) => !one.dev && !one.optional && !one.devOptional).map(([path]) => nameOf(path));
+    expect(needed).toContain('better-auth');
+    expect(needed.filter((name) => /^(?:vitest|vite|esbuild|tsx|typescript)$/.test(name))).toEqual([]);
   });
 
   test('few packages run in production', () => {

@@ -8,8 +8,8 @@ import { drizzleOver } from '../../db/drizzle.js';
 import { authChallenges, logins, people, sessions, twoFactors } from '../../db/people.js';
 import { newPersonId, newTimedId } from '../../domain/ids.js';
 import type { ProviderSettings } from '../../domain/settings.js';
+import { guardedAdapter, watched } from './adapter.js';
 import { COOKIE_STEM } from './cookies.js';
-import { digestedSessions } from './digested.js';
 import { PASSWORD_MAX, PASSWORD_MIN, type Passwords } from './passwords.js';
 
 const DAY_S = 86_400;
@@ -34,7 +34,7 @@ export function createAuth(deps: {
     basePath: '/api/v1/auth',
     // As a list, because a single secret gives way to a variable of the environment.
     secrets: [{ version: 1, value: deps.secret }],
-    database: (options: BetterAuthOptions) => digestedSessions(adapter(options), deps.digest),
+    database: (options: BetterAuthOptions) => guardedAdapter(adapter(options), deps.digest),
     emailAndPassword: {
       enabled: true,
       disableSignUp: true,
@@ -121,13 +121,15 @@ export type Asked<T> =
   /** An expected no, by the library's own word for it. */
   | { readonly kind: 'refused'; readonly code: string };
 
-/** Asks the library something. What it refuses is returned; what broke underneath comes out as it was thrown there. */
+/**
+ * Asks the library something. What it refuses is returned; when the database was away that is thrown, because the library
+ * would have it look like a wrong password.
+ */
 export async function ask<T>(question: () => Promise<{ headers: Headers; response: T }>): Promise<Asked<T>> {
-  try {
-    const { headers, response } = await question();
-    return { kind: 'answered', response, cookies: headers.getSetCookie() };
-  } catch (error) {
-    if (error instanceof APIError) return { kind: 'refused', code: String(error.body?.code ?? error.status) };
-    throw error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  }
+  const { outcome, trouble } = await watched(question);
+  if (outcome.status === 'fulfilled')
+    return { kind: 'answered', response: outcome.value.response, cookies: outcome.value.headers.getSetCookie() };
+  const error: unknown = trouble ?? outcome.reason;
+  if (error instanceof APIError && error.statusCode < 500) return { kind: 'refused', code: String(error.body?.code ?? error.status) };
+  throw error;
 }

@@ -47,14 +47,16 @@ export function createPasswords(cost: PasswordCost = STANDARD): Passwords {
       }),
     verify: ({ hash, password }) =>
       inTurn(async () => {
-        const [name, log2n, r, p, salt = '', key = ''] = hash.split('$');
-        if (name !== 'scrypt') return false;
+        const [, log2n, r, p, salt = '', key = ''] = HASH.exec(hash) ?? [];
+        if (log2n === undefined) return false;
         const stored = Buffer.from(key, 'base64url');
         const found = await stretch(password, Buffer.from(salt, 'base64url'), { log2n: Number(log2n), r: Number(r), p: Number(p) });
         return stored.length === found.length && timingSafeEqual(stored, found);
       }),
   };
 }
+
+const HASH = /^scrypt\$(\d{1,2})\$(\d{1,2})\$(\d{1,2})\$([\w-]{22})\$([\w-]{43})$/;
 
 function stretch(password: string, salt: Buffer, { log2n, r, p }: PasswordCost): Promise<Buffer> {
   const N = 2 ** log2n;
@@ -78,7 +80,9 @@ export function passwordProblem(password: string, email: string): string | undef
   const [name = ''] = email.toLowerCase().split('@');
   if (small === email.toLowerCase() || (name.length >= 4 && small.replaceAll(name, '').length < PASSWORD_MIN - 4))
     return 'Do not use your e-mail address as the password.';
-  if (OBVIOUS.some((one) => small.replaceAll(one, '').length < 4)) return 'This is one of the first passwords anybody would try.';
+  const lettersBeside = (word: string): number => small.replaceAll(word, '').replace(/[\d\W_]/g, '').length;
+  if (OBVIOUS.some((word) => small.includes(word) && lettersBeside(word) < 4))
+    return 'This is one of the first passwords anybody would try.';
   return undefined;
 }
 

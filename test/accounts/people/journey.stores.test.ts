@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'vitest';
+import { expect, test } from 'vitest';
 import { openDatabase } from '../../../src/db/client.js';
 import { startEmbeddedPostgres } from '../../../src/db/embedded/start.js';
 import { migrate } from '../../../src/db/migrate.js';
@@ -12,7 +12,10 @@ import { livesThrough } from './journey.js';
 const mail = mailbox(true);
 const api = useApi({ people: { mailer: mail } });
 
-test('a person lives through everything on Postgres', () => livesThrough(api, mail, 'ada@example.com'));
+test('a person lives through everything on Postgres', async () => {
+  await livesThrough(api, mail, 'ada@example.com');
+  expect(mail.mails.map(({ kind }) => kind)).toEqual(['verify', 'verify', 'new_sign_in', 'reset', 'password_changed']);
+});
 
 test('a person lives through everything on the embedded database', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'farebox-people-'));
