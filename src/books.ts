@@ -1,9 +1,11 @@
 import type { AccountsContext, Projected as Effect } from './accounts/context.js';
 import type { GrantCommand, Granted, LedgerPort, Wallet } from './api/deps.js';
+import { ownToken } from './billing/meterTokens.js';
 import type { CreditStore } from './credits/store.js';
 import type { Database } from './db/client.js';
 import type { OrgId } from './domain/ids.js';
 import { readBalance } from './ledger/balance.js';
+import { deduct } from './ledger/deduct.js';
 import { chargeMeters } from './ledger/meter.js';
 import { postGrant } from './ledger/post.js';
 import { projectOrg, projectToken } from './ledger/project.js';
@@ -13,6 +15,11 @@ import { readOrg } from './ledger/snapshot.js';
 export function createLedgerPort(db: Database, store: CreditStore): LedgerPort {
   return {
     grant: (command) => grant(db, store, command),
+    deduct: async (command) => {
+      if (!(await readOrg(db, command.orgId))) return { kind: 'unknown_org' };
+      const token = await ownToken({ db }, command.orgId);
+      return deduct(db, store, { ...command, tokenId: token.id });
+    },
     wallet: (orgId) => wallet(db, store, orgId),
     meter: (batch) => chargeMeters(db, store, batch),
     reconcile: async () => (await import('./ledger/reconcile.js')).reconcile({ db, store }),
@@ -35,8 +42,9 @@ async function grant(db: Database, store: CreditStore, command: GrantCommand): P
     key: command.key,
     kind: command.kind,
     amount: command.amount,
-    category: 'promo',
-    source: 'promo',
+    category: command.category,
+    // Money was taken outside; the account says so, and no provider has to agree.
+    source: command.category === 'paid' ? 'cash:manual' : 'promo',
     expiresAtMs: command.expiresAt?.getTime() ?? null,
     reason: command.reason,
     actor: command.actor,

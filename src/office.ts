@@ -110,6 +110,7 @@ function openPeople({ db, settings, secret, log }: OfficeDeps, project: Accounts
         expiresAt,
         amount: microCredits(credits * MICRO_PER_CREDIT),
         kind: 'trial',
+        category: 'promo',
         reason: 'trial credits of a new person',
         actor: 'system:sign-up',
       });

@@ -6,6 +6,7 @@ import { auditRoutes } from './audit.js';
 import { balanceRoutes } from './balance.js';
 import { codeRoutes } from './codes.js';
 import { answerCompat, COMPAT_PATHS } from './compat/compat.js';
+import { deductionRoutes } from './deductions.js';
 import type { ApiDeps } from './deps.js';
 import { eventRoutes } from './events.js';
 import { grantRoutes } from './grants.js';
@@ -71,6 +72,7 @@ export const apiRoutes = (deps: ApiDeps): readonly Route[] => [
   ...peopleRoutes(deps),
   ...orgRoutes(deps),
   ...grantRoutes(deps),
+  ...deductionRoutes(deps),
   ...balanceRoutes(deps),
   ...limitRoutes(deps),
   ...codeRoutes(deps),

@@ -5,6 +5,7 @@ import type { AmountOut, MicroCredits } from '../domain/credits.js';
 import { amountOut } from '../domain/credits.js';
 import type { OrgId } from '../domain/ids.js';
 import type { CreditSettings } from '../domain/settings.js';
+import type { Deducted } from '../ledger/deduct.js';
 import type { MeterCharge, Metered } from '../ledger/meter.js';
 import type { PriceBook } from '../pricing/book.js';
 import type { TokenCounter } from '../pricing/tokens.js';
@@ -35,6 +36,8 @@ export interface ApiDeps {
 /** What the ledger does for the API, and how the API asks for it. */
 export interface LedgerPort {
   grant(command: GrantCommand): Promise<Granted | { readonly kind: 'unknown_org' }>;
+  /** Takes credits back, never more than is free. */
+  deduct(command: DeductCommand): Promise<Deducted>;
   wallet(orgId: OrgId): Promise<Wallet | undefined>;
   reconcile(): Promise<Reconciliation>;
   /** Charges events that happened outside `/v1`, all or none. */
@@ -44,15 +47,32 @@ export interface LedgerPort {
 export const GRANT_KINDS = ['manual', 'goodwill', 'trial'] as const;
 export type GrantKind = (typeof GRANT_KINDS)[number];
 
+export const GRANT_CATEGORIES = ['paid', 'promo'] as const;
+export type GrantCategory = (typeof GRANT_CATEGORIES)[number];
+
+/** What an operator adds by hand was sold outside, unless they say otherwise; gifts and trials never were. */
+export const categoryOf = (kind: GrantKind): GrantCategory => (kind === 'manual' ? 'paid' : 'promo');
+
 export interface GrantCommand {
   readonly orgId: OrgId;
   readonly amount: MicroCredits;
   readonly kind: GrantKind;
+  readonly category: GrantCategory;
   readonly reason: string;
   readonly expiresAt: Date | null;
   /** Repeating it grants nothing twice. */
   readonly key: string;
   /** For the audit log. */
+  readonly actor: string;
+}
+
+export interface DeductCommand {
+  readonly orgId: OrgId;
+  readonly amount: MicroCredits;
+  readonly grantId: number | null;
+  readonly reason: string;
+  /** Repeating it takes nothing twice. */
+  readonly key: string;
   readonly actor: string;
 }
 

@@ -136,12 +136,22 @@ export function failed(error: unknown, deps: ApiDeps, requestId: string): Respon
   return sealed(problemResponse(problem, requestId));
 }
 
-/** What every answer carries besides its id, good or bad. */
+/** What every answer carries besides its id, good or bad: nothing here is a page, unless its route says so and how. */
 export function sealed(response: Response): Response {
-  response.headers.set('cache-control', 'no-store');
-  response.headers.set('x-content-type-options', 'nosniff');
+  for (const [name, value] of SEAL) response.headers.set(name, value);
+  if (!response.headers.has('content-security-policy')) response.headers.set('content-security-policy', NO_PAGE);
   return response;
 }
+
+const NO_PAGE = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+const SEAL = [
+  ['cache-control', 'no-store'],
+  ['x-content-type-options', 'nosniff'],
+  ['referrer-policy', 'no-referrer'],
+  ['x-frame-options', 'DENY'],
+  ['cross-origin-opener-policy', 'same-origin'],
+  ['cross-origin-resource-policy', 'same-origin'],
+] as const;
 
 function paced(response: Response, { allowance }: Pace): Response {
   if (allowance) for (const [name, value] of Object.entries(rateHeaders(allowance))) response.headers.set(name, value);

@@ -34,8 +34,21 @@ export const manageVerbs: readonly Verb[] = [
       { name: 'credits', value: 'N', summary: 'how many, with at most six decimals', required: true },
       { name: 'reason', value: 'TEXT', summary: 'why, for the audit log', required: true },
       { name: 'expires', value: 'DATE', summary: 'when what is left of them ends, as 2026-12-31T23:59:59Z' },
+      { name: 'category', value: 'paid|promo', summary: 'sold outside, or given (default: paid)' },
     ],
     run: grant,
+  },
+  {
+    name: 'deduct',
+    summary: 'Take credits back from an organization, at most what is free',
+    operands: [],
+    options: [
+      ORG,
+      { name: 'credits', value: 'N', summary: 'how many, with at most six decimals', required: true },
+      { name: 'reason', value: 'TEXT', summary: 'why, for the audit log', required: true },
+      { name: 'grant', value: 'ID', summary: 'take from this grant alone' },
+    ],
+    run: deduct,
   },
   {
     name: 'balance',
@@ -55,15 +68,25 @@ export const manageVerbs: readonly Verb[] = [
 
 async function grant(call: VerbCall): Promise<number> {
   const { options } = call;
-  const expires = options.get('expires');
+  const [expires, category] = [options.get('expires'), options.get('category')];
   const body = {
     credits: options.get('credits'),
     reason: options.get('reason'),
     ...(expires === undefined ? {} : { expires_at: expires }),
+    ...(category === undefined ? {} : { category }),
   };
   const path = `/api/v1/admin/orgs/${segment(options.get('org'))}/grants`;
   return show(call, 'POST', path, body, (made) =>
     call.out.line(`Granted ${credits(made['amount'])} credits; available now: ${credits(made['available'])}.`),
+  );
+}
+
+async function deduct(call: VerbCall): Promise<number> {
+  const { options } = call;
+  const grantId = options.get('grant');
+  const body = { credits: options.get('credits'), reason: options.get('reason'), ...(grantId === undefined ? {} : { grant_id: grantId }) };
+  return show(call, 'POST', `/api/v1/admin/orgs/${segment(options.get('org'))}/deductions`, body, (made) =>
+    call.out.line(`Took back ${credits(made['amount'])} credits; available now: ${credits(made['available'])}.`),
   );
 }
 

@@ -32,12 +32,13 @@ export const reconcileVerb = (directly: ReconcileDirectly): Verb => ({
   },
 });
 
+/** The configuration is only read when no server answers: it may name variables that are set where the server runs, not here. */
 async function books(call: VerbCall, directly: ReconcileDirectly): Promise<Books> {
-  const urls = configured(call);
   try {
     return (await runningServer(call).call('GET', '/api/v1/admin/reconciliation')) as unknown as Books;
   } catch (error) {
-    if (!(error instanceof NotReachable) || !urls) throw error;
+    const urls = error instanceof NotReachable ? configured(call) : null;
+    if (!urls) throw error;
     return directly(urls);
   }
 }

@@ -276,6 +276,37 @@ export async function postAdjustment(db: Database, order: AdjustmentOrder): Prom
   return wallet(row);
 }
 
+export interface DeductionOrder {
+  readonly orgId: OrgId;
+  readonly key: string;
+  readonly amount: number;
+  /** What the hot store has set aside or not booked yet: not to be taken. */
+  readonly reserved: number;
+  /** Take from this grant alone. */
+  readonly grantId: number | null;
+  readonly reason: string;
+  readonly actor: string;
+}
+
+export type PostedDeduction =
+  | { readonly kind: 'taken'; readonly txId: number; readonly repeated: boolean; readonly avail: number }
+  /** Nothing was booked: this much could be taken. */
+  | { readonly kind: 'short'; readonly room: number }
+  | { readonly kind: 'unknown_grant' };
+
+/** Takes credits back, once per key, with its line in the audit log; refused when it would leave debt. */
+export async function postDeduction(db: Database, order: DeductionOrder): Promise<PostedDeduction> {
+  const row = await db.one<{ outcome: PostedDeduction['kind']; tx_id: number; repeated: boolean; room: number; avail: number }>(
+    'select outcome, tx_id, repeated, room, avail from post_deduction($1, $2, $3, $4, $5, $6, $7)',
+    [order.orgId, order.key, microCredits(order.amount), microCredits(order.reserved), order.grantId, order.reason, order.actor],
+    { idempotent: true },
+  );
+  if (!row) throw new Error('post_deduction gave no answer');
+  if (row.outcome === 'short') return { kind: 'short', room: row.room };
+  if (row.outcome === 'unknown_grant') return { kind: 'unknown_grant' };
+  return { kind: 'taken', txId: row.tx_id, repeated: row.repeated, avail: row.avail };
+}
+
 export interface ExpiredGrant {
   readonly orgId: OrgId;
   readonly grantId: number;

@@ -109,7 +109,16 @@ function peopleOf(db: Database, project: ApiDeps['project'], ledger: LedgerPort,
     passwordCost: { log2n: 10, r: 8, p: 1 },
     grantTrial: async ({ orgId, key, credits, expiresAt }) => {
       const amount = microCredits(credits * MICRO_PER_CREDIT);
-      await ledger.grant({ orgId: orgId as OrgId, key, amount, expiresAt, kind: 'trial', reason: 'trial', actor: 'system:sign-up' });
+      await ledger.grant({
+        orgId: orgId as OrgId,
+        key,
+        amount,
+        expiresAt,
+        kind: 'trial',
+        category: 'promo',
+        reason: 'trial',
+        actor: 'system:sign-up',
+      });
     },
     ...more,
   });
@@ -196,6 +205,8 @@ function documented(routes: readonly Route[], { method, path, response, body }: 
   expect(response.headers.get('x-request-id')).toMatch(/^req_[0-9a-f]{32}$/);
   expect(response.headers.get('x-content-type-options')).toBe('nosniff');
   expect(response.headers.get('cache-control')).toBe('no-store');
+  expect(response.headers.get('referrer-policy')).toBe('no-referrer');
+  expect(response.headers.get('content-security-policy')).toMatch(/default-src '(?:none|self)'.*frame-ancestors 'none'/);
   if (response.status >= 400) {
     expect(response.headers.get('content-type')).toBe('application/problem+json');
     const problem = ProblemSchema.parse(body);

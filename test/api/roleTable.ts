@@ -98,6 +98,7 @@ POST   /api/v1/admin/orgs                                   · - · - · A ·
 GET    /api/v1/admin/orgs/{org}                             · - · - · ASF ·
 PATCH  /api/v1/admin/orgs/{org}                             · - · - · A · etag
 POST   /api/v1/admin/orgs/{org}/grants                      · - · - · AF · proof key
+POST   /api/v1/admin/orgs/{org}/deductions                  · - · - · AF · proof key
 GET    /api/v1/admin/code-batches                           · - · - · ASF ·
 POST   /api/v1/admin/code-batches                           · - · - · AF · proof key
 GET    /api/v1/admin/code-batches/{batch}                   · - · - · ASF ·

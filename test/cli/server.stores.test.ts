@@ -53,6 +53,12 @@ describe('a customer, from the command line', () => {
   test('organization, credits, token, balance and logs, as JSON and as text', async () => {
     const org = String((await json('org', 'create', 'Acme & Söhne'))['id']);
     expect(await json('grant', '--org', org, '--credits', '12.5', '--reason', 'first')).toMatchObject({ amount: { credits: '12.5' } });
+    expect(await json('grant', '--org', org, '--credits', '2', '--reason', 'gift', '--category', 'promo')).toMatchObject({
+      category: 'promo',
+    });
+    expect((await farebox(['deduct', '--org', org, '--credits', '2', '--reason', 'back'])).out).toBe(
+      'Took back 2 credits; available now: 12.5.\n',
+    );
     const token = await json('token', 'create', '--org', org, '--name', 'app', '--quota', '5');
     expect(token).toMatchObject({ secret: expect.stringMatching(/^sk-fb-/), quota: { amount: { credits: '5' } } });
     const balance = await farebox(['balance', '--org', org]);
@@ -93,6 +99,15 @@ describe('a customer, from the command line', () => {
     expect(JSON.parse(out || '{}'), err).toMatchObject({ clean: true, findings: [] });
     expect(code).toBe(0);
   });
+});
+
+test('reconcile asks the running server, whatever variables the configuration names that are not set here', async () => {
+  const config = join(data, 'elsewhere.yaml');
+  writeFileSync(config, 'upstreams: { a: { base_url: "https://example.com/v1", api_key: "${SET_ON_THE_SERVER_ONLY}", models: ["x"] } }\n');
+  const asked = await farebox(['reconcile', '--json'], { FAREBOX_CONFIG: config });
+  expect([asked.code, asked.err]).toEqual([0, '']);
+  const alone = await farebox(['reconcile'], { FAREBOX_CONFIG: config, FAREBOX_URL: 'http://127.0.0.1:9' });
+  expect([alone.code, alone.err]).toEqual([1, expect.stringContaining('SET_ON_THE_SERVER_ONLY')]);
 });
 
 test('migrate and reconcile work on a database without any server', async () => {
