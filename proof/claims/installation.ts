@@ -22,6 +22,8 @@ interface InstallationOptions {
   readonly config?: Readonly<Record<string, Record<string, unknown>>>;
   readonly env?: Readonly<Record<string, string>>;
   readonly built?: boolean;
+  /** A Redis of the caller's own, e.g. a cluster. */
+  readonly redisUrl?: string;
 }
 
 /** One secret for all servers: a token made by one is good for the others. */
@@ -46,7 +48,7 @@ export async function createInstallation(options: InstallationOptions = {}): Pro
     for (let i = 0; i < (options.servers ?? 1); i++) {
       const product = await createProduct({
         config: configFor(upstream.url, options.config ?? {}),
-        redisUrl: redis.url,
+        redisUrl: options.redisUrl ?? redis.url,
         databaseUrl: postgres.url,
         env: { FAREBOX_SECRET: SECRET, ...options.env },
         built: options.built ?? false,

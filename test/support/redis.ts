@@ -28,7 +28,10 @@ export interface RedisServer {
 
 export interface RedisCluster {
   readonly url: string;
+  /** Masters first, in the order of their slots; then their replicas, if there are any. */
   readonly nodes: readonly RedisServer[];
+  /** The node that has the slot of this hash tag now. */
+  ownerOf(tag: string): Promise<RedisServer>;
   stop(): Promise<void>;
 }
 
@@ -72,34 +75,56 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
   };
 }
 
-/** A cluster of masters without replicas that covers every slot. */
-export async function startRedisCluster(nodes = 3): Promise<RedisCluster> {
+/** A cluster of masters that covers every slot, each with a replica if wanted. */
+export async function startRedisCluster(nodes = 3, options: { readonly replicas?: boolean } = {}): Promise<RedisCluster> {
   const servers: RedisServer[] = [];
   const busPorts: number[] = [];
   const stop = async (): Promise<void> => {
     await Promise.all(servers.map((server) => server.stop()));
   };
   try {
-    for (let i = 0; i < nodes; i++) {
+    for (let i = 0; i < nodes * (options.replicas ? 2 : 1); i++) {
       // The bus port is given, because its default (port + 10,000) collides with free ports handed to others.
       const busPort = await freePort();
       busPorts.push(busPort);
       const args = ['--cluster-enabled', 'yes', '--cluster-port', String(busPort), '--cluster-config-file', 'nodes.conf'];
       servers.push(await startRedis({ args: [...args, '--cluster-node-timeout', '2000'] }));
     }
-    await joinCluster(servers, busPorts);
+    await joinCluster(servers, busPorts, nodes);
   } catch (error) {
     await stop();
     throw error;
   }
-  return { url: `redis-cluster://${servers.map(({ port }) => `127.0.0.1:${port}`).join(',')}`, nodes: servers, stop };
+  const url = `redis-cluster://${servers.map(({ port }) => `127.0.0.1:${port}`).join(',')}`;
+  return { url, nodes: servers, ownerOf: (tag) => ownerOf(servers, tag), stop };
 }
 
-async function joinCluster(servers: readonly RedisServer[], busPorts: readonly number[]): Promise<void> {
+async function ownerOf(servers: readonly RedisServer[], tag: string): Promise<RedisServer> {
+  for (const { port } of servers) {
+    const slot = await command(port, 'CLUSTER', 'KEYSLOT', `{${tag}}`).catch(() => '');
+    const nodes = slot === '' ? '' : await command(port, 'CLUSTER', 'NODES').catch(() => '');
+    const mine = nodes.split('\n').find((line) => hasSlot(line, Number(slot.slice(1))));
+    const found = servers.find((server) => mine?.includes(`:${server.port}@`));
+    if (found) return found;
+  }
+  throw new Error(`no node has the slot of ${tag}`);
+}
+
+/** A line of CLUSTER NODES: id, address, flags, …, and the ranges of slots at its end. */
+function hasSlot(line: string, slot: number): boolean {
+  const [, , flags = '', ...rest] = line.split(' ');
+  if (!flags.includes('master') || flags.includes('fail')) return false;
+  return rest.some((word) => {
+    const range = /^(\d+)(?:-(\d+))?\r?$/.exec(word);
+    return range !== null && rest.indexOf(word) >= 5 && Number(range[1]) <= slot && slot <= Number(range[2] ?? range[1]);
+  });
+}
+
+async function joinCluster(servers: readonly RedisServer[], busPorts: readonly number[], masters: number): Promise<void> {
   const [first] = servers;
   if (!first) return;
-  const share = Math.ceil(16_384 / servers.length);
-  for (const [i, server] of servers.entries()) {
+  const share = Math.ceil(16_384 / masters);
+  for (const [i, server] of servers.slice(0, masters).entries()) {
     await command(server.port, 'CLUSTER', 'ADDSLOTSRANGE', String(i * share), String(Math.min(16_383, (i + 1) * share - 1)));
     await command(server.port, 'CLUSTER', 'SET-CONFIG-EPOCH', String(i + 1));
   }
@@ -113,6 +138,11 @@ async function joinCluster(servers: readonly RedisServer[], busPorts: readonly n
     }
     return true;
   });
+  for (const [i, replica] of servers.slice(masters).entries()) {
+    const id = (await command(servers[i]?.port ?? 0, 'CLUSTER', 'MYID')).split('\r\n')[1] ?? '';
+    await command(replica.port, 'CLUSTER', 'REPLICATE', id);
+    await until('a replica', async () => (await command(replica.port, 'INFO', 'replication')).includes('master_link_status:up'));
+  }
 }
 
 /** Sends one command and gives back the raw reply; throws what the server calls an error. For set-up, not for money. */
