@@ -26,11 +26,14 @@ export interface JobParts {
   readonly settings: Settings;
   /** Told what the drain has booked, once it is in the books. */
   readonly onBooked?: (batch: readonly StreamEntry[]) => void;
+  /** Takes away what has had its time. */
+  readonly tidy?: () => Promise<unknown>;
 }
 
 const REPAIR_EVERY_MS = 5_000;
 /** A month or a grant that is over is noticed within this time; the gateway keeps to the clock by itself. */
 const CYCLES_EVERY_MS = 15_000;
+const TIDY_EVERY_MS = 600_000;
 const LAST_DRAIN_MS = 20_000;
 /** A page of a hundred tokens each time: nobody else can write into a store inside the process. */
 const SCRUB_EVERY_MS = 250;
@@ -84,6 +87,7 @@ export function createJobs(parts: JobParts): Jobs {
       running.push(every(REPAIR_EVERY_MS, now, 'repairing projections', log, () => repairProjections(db, store)));
       if (parts.settings.redisUrl) running.push(every(SCRUB_EVERY_MS, now, 'scrubbing the hot store', log, () => scrubPage(parts, scrub)));
       running.push(every(CYCLES_EVERY_MS, now, 'running cycles', log, () => cycles.step()));
+      running.push(every(TIDY_EVERY_MS, now, 'tidying up', log, async () => parts.tidy?.()));
     },
     stop: async () => {
       stopping.abort();

@@ -2,6 +2,7 @@ import type { RequestListener } from 'node:http';
 import type { AccountsContext } from './accounts/context.js';
 import { createOrg } from './accounts/createOrg.js';
 import { createToken } from './accounts/createToken.js';
+import { tidyPeople } from './accounts/people/administer.js';
 import { hasOperator, openSetup } from './accounts/people/operators.js';
 import { createPeople, type People } from './accounts/people/people.js';
 import { apiListener, createApi } from './api/app.js';
@@ -84,7 +85,7 @@ export function createOffice(deps: OfficeDeps): Office {
   });
   return {
     listener: apiListener(api),
-    jobs: createJobs({ ...deps, onBooked: live.booked }),
+    jobs: createJobs({ ...deps, onBooked: live.booked, tidy: () => tidyPeople(people) }),
     welcome: async () => ({ ...(await welcome(deps, project)), setup: await setup(deps, people) }),
     pricesInForce: (book) => storePriceVersion(db, book),
   };

@@ -2,6 +2,7 @@ import type { ApiDeps } from './deps.js';
 import { invitationRoutes } from './invitations.js';
 import { meRoutes } from './me.js';
 import { memberRoutes } from './members.js';
+import { peopleAdminRoutes } from './peopleAdmin.js';
 import { passwordRoutes } from './peoplePassword.js';
 import { providerRoutes } from './peopleProvider.js';
 import { signUpRoutes } from './peopleSignUp.js';
@@ -19,4 +20,5 @@ export const peopleRoutes = (deps: ApiDeps): readonly Route[] => [
   ...meRoutes(deps),
   ...invitationRoutes(deps),
   ...memberRoutes(deps),
+  ...peopleAdminRoutes(deps),
 ];

@@ -106,6 +106,11 @@ POST   /api/v1/admin/code-batches/{batch}/disable           · - · - · AF ·
 GET    /api/v1/admin/code-batches/{batch}/redemptions       · - · - · ASF ·
 GET    /api/v1/admin/reconciliation                         · - · - · AF ·
 GET    /api/v1/admin/audit                                  · - · - · ASF ·
+GET    /api/v1/admin/users                                  · - · - · ASF ·
+GET    /api/v1/admin/users/{person}                         · - · - · ASF ·
+PATCH  /api/v1/admin/users/{person}                         · - · - · A · proof
+POST   /api/v1/admin/users/{person}/sign-out                · - · - · AS ·
+POST   /api/v1/admin/users/{person}/reset-two-factor        · - · - · A · proof
 `;
 
 export interface Row {
