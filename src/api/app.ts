@@ -29,6 +29,7 @@ import { tokenActionRoutes } from './tokenActions.js';
 import { tokenRoutes } from './tokens.js';
 import { usageBucketRoutes } from './usageBuckets.js';
 import { usageDayRoutes } from './usageDay.js';
+import { usageForecastRoutes } from './usageForecast.js';
 import { usageMonthRoutes } from './usageMonth.js';
 
 /** The management API. Whatever is not in the table of routes is not there, and every row says who may use it. */
@@ -86,6 +87,7 @@ export const apiRoutes = (deps: ApiDeps): readonly Route[] => [
   ...usageMonthRoutes(deps),
   ...usageDayRoutes(deps),
   ...usageBucketRoutes(deps),
+  ...usageForecastRoutes(deps),
   ...overviewRoutes(deps),
   ...pricingRoutes(deps),
   ...eventRoutes(deps),

@@ -1,9 +1,10 @@
 import { z } from '@hono/zod-openapi';
-import { isOrgId } from '../domain/ids.js';
+import { isOrgId, type OrgId } from '../domain/ids.js';
+import { type Burn, type RunsOut, readBurn, runsOut } from '../usage/burn.js';
 import { type ApiDeps, shown, type Wallet } from './deps.js';
 import { noSuchOrg } from './orgs.js';
 import { answer, idParam, type Route, route } from './route.js';
-import { AmountOutSchema, TimeOut } from './schemas.js';
+import { AmountOutSchema, TimeOut, timeOut, timeOutOrNull } from './schemas.js';
 
 export const BalanceSchema = z
   .strictObject({
@@ -30,6 +31,10 @@ export const BalanceSchema = z
         reason: z.string().nullable(),
       }),
     ),
+    /** Charges per day: the mean of the last seven whole days, and the last 24 hours. Null until a first day is over. */
+    burn_rate: z.strictObject({ per_day_7d: AmountOutSchema, per_day_24h: AmountOutSchema }).nullable(),
+    /** When `available` is gone at the pace of the seven days; `latest` null: perhaps never. Null without recent use. */
+    runs_out: z.strictObject({ at: TimeOut, earliest: TimeOut, latest: TimeOut.nullable() }).nullable(),
     currency: z.string().nullable(),
     /** False: the hot store does not answer, so running requests are not in these figures. */
     live: z.boolean(),
@@ -48,14 +53,21 @@ export const balanceRoutes = (deps: ApiDeps): readonly Route[] => [
     params: z.object({ org: idParam(isOrgId, 'org_07Ab12Cd34Ef56Gh') }),
     answers: { 200: { description: 'The balance', schema: BalanceSchema } },
     handle: async ({ params }) => {
-      const wallet = await deps.ledger.wallet(params.org);
-      return wallet ? answer(200, balanceOut(deps, params.org, wallet)) : noSuchOrg();
+      const balance = await balanceOf(deps, params.org);
+      return balance ? answer(200, balance) : noSuchOrg();
     },
   }),
 ];
 
-export function balanceOut(deps: ApiDeps, orgId: string, wallet: Wallet): z.input<typeof BalanceSchema> {
+/** The balance as every page shows it. */
+export async function balanceOf(deps: ApiDeps, orgId: OrgId): Promise<z.input<typeof BalanceSchema> | undefined> {
+  const [wallet, burn] = await Promise.all([deps.ledger.wallet(orgId), readBurn(deps.db, orgId, deps.clock.nowMs())]);
+  return wallet && balanceOut(deps, orgId, wallet, burn);
+}
+
+function balanceOut(deps: ApiDeps, orgId: string, wallet: Wallet, burn: Burn | null): z.input<typeof BalanceSchema> {
   const { held, pending } = wallet.hot ?? { held: 0, pending: 0 };
+  const nowMs = deps.clock.nowMs();
   const amount = (micro: number) => shown(deps, micro);
   const available = wallet.booked - pending - held;
   return {
@@ -83,9 +95,14 @@ export function balanceOut(deps: ApiDeps, orgId: string, wallet: Wallet): z.inpu
       created_at: grant.createdAt.toISOString(),
       reason: grant.reason,
     })),
+    burn_rate: burn && { per_day_7d: amount(burn.perDay7d), per_day_24h: amount(burn.perDay24h) },
+    runs_out: runsOutOut(burn && runsOut(available, burn, nowMs)),
     currency: deps.credits.value?.currency ?? null,
     live: wallet.hot !== null,
     seq: wallet.version,
-    as_of: new Date(deps.clock.nowMs()).toISOString(),
+    as_of: timeOut(new Date(nowMs)),
   };
 }
+
+const runsOutOut = (end: RunsOut | null) =>
+  end && { at: timeOut(end.at), earliest: timeOut(end.earliest), latest: timeOutOrNull(end.latest) };

@@ -4,7 +4,7 @@ import { isOrgId } from '../domain/ids.js';
 import { listLogs } from '../usage/listLogs.js';
 import { EVERY_LOG } from '../usage/logFilter.js';
 import { type Compared, readRecent } from '../usage/recent.js';
-import { BalanceSchema, balanceOut } from './balance.js';
+import { BalanceSchema, balanceOf } from './balance.js';
 import { type ApiDeps, shown } from './deps.js';
 import { LogSchema, logOut, TotalsSchema, totalsOut } from './logShape.js';
 import { noSuchOrg } from './orgs.js';
@@ -17,7 +17,7 @@ const ComparedSchema = z.strictObject({ now: TotalsSchema, before: TotalsSchema 
 const OverviewSchema = z
   .strictObject({
     balance: BalanceSchema,
-    /** Booked charges of the last seven days, per day; null without any. `runs_out_days` at that pace. */
+    /** The same as in `balance`, in days; null without recent use. */
     burn_rate: z.strictObject({ per_day: AmountOutSchema, runs_out_days: z.int().nullable() }).nullable(),
     month: MonthSchema,
     today: ComparedSchema,
@@ -47,17 +47,16 @@ export const overviewRoutes = (deps: ApiDeps): readonly Route[] => [
       const onlyTokens = await tokensWithin(deps.db, orgId, reach);
       const logs = may('logs.read');
       const onlyLogs = logs === null ? [] : await tokensWithin(deps.db, orgId, logs);
-      const [wallet, month, recent, requests] = await Promise.all([
-        deps.ledger.wallet(orgId),
+      const [balance, month, recent, requests] = await Promise.all([
+        balanceOf(deps, orgId),
         monthOf(deps, { orgId, month: null, onlyTokens }),
         readRecent({ db: deps.db, orgId, nowMs: deps.clock.nowMs(), onlyTokens }),
         listLogs({ db: deps.db, orgId, filter: { ...EVERY_LOG, onlyTokens: onlyLogs }, before: null, limit: RECENT_REQUESTS }),
       ]);
-      if (!wallet || !month || !recent) return noSuchOrg();
-      const balance = balanceOut(deps, orgId, wallet);
+      if (!balance || !month || !recent) return noSuchOrg();
       return answer(200, {
         balance,
-        burn_rate: burnRate(deps, recent.week.now.cost, balance.available.micro),
+        burn_rate: inDays(balance),
         month,
         today: comparedOut(deps, recent.today),
         week: comparedOut(deps, recent.week),
@@ -72,8 +71,8 @@ export const overviewRoutes = (deps: ApiDeps): readonly Route[] => [
 
 const comparedOut = (deps: ApiDeps, { now, before }: Compared) => ({ now: totalsOut(deps, now), before: totalsOut(deps, before) });
 
-function burnRate(deps: ApiDeps, weekCost: number, available: number) {
-  if (weekCost <= 0) return null;
-  const perDay = Math.ceil(weekCost / 7);
-  return { per_day: shown(deps, perDay), runs_out_days: available <= 0 ? 0 : Math.floor(available / perDay) };
+function inDays({ burn_rate, available }: z.input<typeof BalanceSchema>) {
+  const perDay = burn_rate?.per_day_7d;
+  if (!perDay || perDay.micro <= 0) return null;
+  return { per_day: perDay, runs_out_days: Math.max(0, Math.floor(available.micro / perDay.micro)) };
 }

@@ -1,8 +1,9 @@
 import { z } from '@hono/zod-openapi';
 import { tokensWithin } from '../accounts/roles/ownTokens.js';
 import { isOrgId, type OrgId } from '../domain/ids.js';
+import { projectMonth } from '../usage/forecast.js';
 import { type HistoryMonth, readYear } from '../usage/history.js';
-import { projectMonth, readMonth, type UsageDay, type UsageMonth } from '../usage/month.js';
+import { readMonth, type UsageDay, type UsageMonth } from '../usage/month.js';
 import { type ApiDeps, shown } from './deps.js';
 import { TotalsSchema, totalsOut } from './logShape.js';
 import { noSuchOrg } from './orgs.js';

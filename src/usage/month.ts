@@ -29,8 +29,10 @@ export interface UsageMonth {
   readonly aggregated_at: string;
   readonly days: readonly UsageDay[];
   readonly totals: DaySums;
-  /** For the running month: the 28 days before today, to project from. */
+  /** For the running month: the 28 days before today, to project from; days without use are left out. */
   readonly before: readonly { readonly date: string; readonly cost: number }[];
+  /** For the running month: the first day before today that anything was used on at all. */
+  readonly first_used: string | null;
   /** How much of today is over, in thousandths. */
   readonly today_gone: number;
 }
@@ -90,46 +92,8 @@ const MONTH = `
     'before', coalesce((select jsonb_agg(jsonb_build_object('date', p.day, 'cost', p.cost) order by p.day)
       from (select u.day, sum(u.cost)::bigint as cost from used u
         where b.seen_from <= b.today - 28 and u.day >= b.today - 28 and u.day < b.today group by u.day) p), '[]'),
+    'first_used', (select min(r.day) from usage_rollups r where r.org_id = $1 and r.day < b.today and b.seen_from <= b.today - 28
+      and ($4::text[] is null or r.token_id = any ($4::text[]))),
     'today_gone', floor(1000 * extract(epoch from $3::timestamptz - b.today::timestamp at time zone b.time_zone)
       / extract(epoch from (b.today + 1)::timestamp at time zone b.time_zone - b.today::timestamp at time zone b.time_zone))::int) as month
   from bounds b`;
-
-/**
- * used + for every day to come the mean of the same weekday in the last 28 days (or of all observed days) + the rest of
- * today pro rata. Null with fewer than three days to learn from: that would be a guess.
- */
-export function projectMonth(month: UsageMonth): number | null {
-  const { today, before, days } = month;
-  if (!today.startsWith(month.month) || before.length < 3) return null;
-  const end = Date.parse(month.ends_at.slice(0, 10)); // may be a day early or late, so days are compared by month below
-  const meanOf = (costs: readonly number[]): number => Math.round(costs.reduce((sum, cost) => sum + cost, 0) / costs.length);
-  const observed = observedDays(before, today);
-  const overall = meanOf(observed.map(({ cost }) => cost));
-  const usual = (date: string): number => {
-    const same = observed.filter((one) => weekday(one.date) === weekday(date)).map(({ cost }) => cost);
-    return same.length > 0 ? meanOf(same) : overall;
-  };
-  let projected = month.totals.cost;
-  for (let at = Date.parse(today) + DAY_MS; at < end + 2 * DAY_MS; at += DAY_MS) {
-    const date = dayText(at);
-    if (date.startsWith(month.month)) projected += usual(date);
-  }
-  const spentToday = days.find(({ date }) => date === today)?.cost ?? 0;
-  const gone = Math.min(1000, Math.max(0, month.today_gone));
-  const restOfToday = gone >= 50 ? Math.round((spentToday * (1000 - gone)) / gone) : Math.round((usual(today) * (1000 - gone)) / 1000);
-  return projected + restOfToday;
-}
-
-const DAY_MS = 86_400_000;
-const dayText = (ms: number): string => new Date(ms).toISOString().slice(0, 10);
-const weekday = (date: string): number => new Date(date).getUTCDay();
-
-/** Days without use inside the observed stretch count as 0; days before the first use do not count. */
-function observedDays(before: UsageMonth['before'], today: string): { date: string; cost: number }[] {
-  const known = new Map(before.map(({ date, cost }) => [date, cost]));
-  const first = before[0]?.date ?? today;
-  const days: { date: string; cost: number }[] = [];
-  for (let at = Date.parse(first); at < Date.parse(today); at += DAY_MS)
-    days.push({ date: dayText(at), cost: known.get(dayText(at)) ?? 0 });
-  return days;
-}
