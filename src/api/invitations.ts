@@ -167,7 +167,7 @@ const lookRoute = (deps: ApiDeps): Route =>
       },
     },
     handle: async ({ body, from }) => {
-      const late = await asked(deps, from, 'look', '');
+      const late = await asked(deps, from, 'look', null);
       if (late) return late;
       const found = await openInvitation(deps.people, body.token);
       if (!found) return linkOver();

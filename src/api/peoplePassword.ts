@@ -51,7 +51,7 @@ const resetRoute = (deps: ApiDeps): Route =>
     handle: async ({ body, from }) => {
       const weak = badPassword('/password', body.password, '');
       if (weak) return weak;
-      const late = await asked(deps, from, 'reset', '');
+      const late = await asked(deps, from, 'reset', null);
       if (late) return late;
       const done = await resetPassword({ ctx: deps.people, token: body.token, password: body.password }).catch(busy);
       if (done.kind === 'busy') return hashingBusy();

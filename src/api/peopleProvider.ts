@@ -28,7 +28,7 @@ const departRoute = (deps: ApiDeps): Route =>
     body: z.strictObject({ return_to: OwnPath }),
     answers: { 200: { description: 'Go there', schema: z.strictObject({ url: z.string() }) } },
     handle: async ({ params, body, from }) => {
-      const late = await asked(deps, from, 'provider', '');
+      const late = await asked(deps, from, 'provider', null);
       if (late) return late;
       const call = { ctx: deps.people, visitor: visitor(deps.people, from), providerId: params.provider, returnTo: body.return_to };
       const gone = await depart(call).catch(lateOnly);

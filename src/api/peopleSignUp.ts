@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi';
-import { askings, countTry } from '../accounts/people/attempts.js';
+import { askings, askingsFrom, countTry } from '../accounts/people/attempts.js';
 import { ensureHome } from '../accounts/people/home.js';
 import { resendVerification, verifyEmail } from '../accounts/people/links.js';
 import { setUpOperator } from '../accounts/people/operators.js';
@@ -74,9 +74,10 @@ const signUpRoute = (deps: ApiDeps): Route =>
     },
   });
 
-/** Counts one more call that sends mail or makes something, and says when the next may be made. */
-export async function asked(deps: ApiDeps, from: From, what: string, email: string): Promise<Problem | undefined> {
-  const waitMs = await countTry(deps.people, askings(what, email, visitor(deps.people, from).address));
+/** Counts one more call of something that anybody may call, and says when the next may be made; `email`: whom it concerns. */
+export async function asked(deps: ApiDeps, from: From, what: string, email: string | null): Promise<Problem | undefined> {
+  const { address } = visitor(deps.people, from);
+  const waitMs = await countTry(deps.people, email === null ? askingsFrom(what, address) : askings(what, email, address));
   return waitMs > 0 ? tooManyTries(waitMs) : undefined;
 }
 
@@ -90,7 +91,7 @@ const verifyRoute = (deps: ApiDeps): Route =>
     body: z.strictObject({ token: LinkTokenIn }),
     answers: { 200: { description: 'Confirmed; sign in now', schema: StatusSchema('verified') } },
     handle: async ({ body, from }) => {
-      const late = await asked(deps, from, 'verify', '');
+      const late = await asked(deps, from, 'verify', null);
       if (late) return late;
       const done = await verifyEmail({ ctx: deps.people, token: body.token });
       if (done.kind === 'link_over') return linkOver();
@@ -130,7 +131,7 @@ const setUpRoute = (deps: ApiDeps): Route =>
     handle: async ({ body, from }) => {
       const weak = badPassword('/password', body.password, body.email);
       if (weak) return weak;
-      const late = await asked(deps, from, 'setup', '');
+      const late = await asked(deps, from, 'setup', null);
       if (late) return late;
       const input = { email: body.email, password: body.password, name: body.name ?? nameIn(body.email) };
       const done = await setUpOperator({ ctx: deps.people, token: body.token, input }).catch(busy);

@@ -131,6 +131,27 @@ describe('signing in', () => {
     ).toBeLessThanOrEqual(101);
   });
 
+  test('a network of IPv6 is one place, however many addresses it has', async () => {
+    const email = address('none');
+    const status = async (ip: string) => (await signIn(openBrowser(api.app), email, PASSWORD, from(ip))).status;
+    for (let i = 0; i < 5; i++) expect(await status(`2001:db8:1:2::${i}`)).toBe(401);
+    expect(await status('2001:db8:1:2:ffff::1')).toBe(429);
+    expect(await status('2001:db8:1:3::1')).toBe(401);
+    expect(await status('::ffff:192.0.2.9')).toBe(401);
+  });
+
+  test('links that many people follow at once do not count for each other', async () => {
+    for (let i = 0; i < 30; i++) {
+      const reply = await openBrowser(api.app).send(
+        'POST',
+        '/api/v1/auth/email/verify',
+        { token: `no such link ${i}` },
+        from(`192.0.2.${i}`),
+      );
+      expect(reply.status).toBe(410);
+    }
+  });
+
   test('a cookie that was there before is not the session afterwards, and the old session ends', async () => {
     const { browser, email } = await person(api, address());
     const before = browser.cookies.get('farebox_session');

@@ -1,7 +1,9 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { freshDatabase, type TestDatabase } from '../support/postgres.js';
+import { type RedisServer, startRedis } from '../support/redis.js';
 import { type Farebox, startFarebox } from '../support/server.js';
 import { eventually, expectCleanBooks } from './books.js';
 
@@ -97,4 +99,31 @@ test('sessions outlive a restart, and the link is not printed again', async () =
   farebox = await farebox.restart();
   expect(farebox.stdout()).not.toContain('/setup#token=');
   expect((await send('GET', '/api/v1/me')).body).toMatchObject({ email: 'ada@example.com' });
+});
+
+test('through gateways without a database people sign in just so, and their own address is what counts', async () => {
+  const database: TestDatabase = await freshDatabase(inject('databaseUrl'));
+  const redis: RedisServer = await startRedis();
+  const server = await startFarebox({
+    databaseUrl: database.url,
+    redisUrl: redis.url,
+    processes: 1,
+    config: { signup: { trial_credits: 7 } },
+  });
+  try {
+    const send = browser(server);
+    const email = 'grace@example.com';
+    expect((await send('POST', '/api/v1/auth/sign-up', { email, password: PASSWORD })).status).toBe(202);
+    const signedIn = await send('POST', '/api/v1/auth/sign-in', { email, password: PASSWORD });
+    expect(signedIn.cookies).toHaveLength(1);
+    const org = String((await send('GET', '/api/v1/me')).body['home_org_id']);
+    expect((await send('GET', `/api/v1/orgs/${org}/balance`)).body).toMatchObject({ available: { credits: '7' } });
+    const listed = await send('GET', '/api/v1/auth/sessions');
+    expect(listed.body['data']).toMatchObject([{ current: true, address: '127.0.0.1' }]);
+    expect((await send('POST', '/api/v1/auth/sign-out')).body).toEqual({ status: 'signed_out' });
+    expect((await send('GET', '/api/v1/me')).status).toBe(401);
+  } finally {
+    await server.stop();
+    await Promise.all([database.drop(), redis.stop()]);
+  }
 });

@@ -13,17 +13,37 @@ const QUARTER_S = 900;
 
 /** Trying passwords and codes: of one person from one place, of one person from anywhere, from one place for anybody. */
 export const guesses = (what: string, email: string, address: string): readonly Counted[] => [
-  { name: `${what} ${address} ${email}`, most: 5, windowS: MINUTE_S },
+  { name: `${what} ${placeOf(address)} ${email}`, most: 5, windowS: MINUTE_S },
   { name: `guess of ${email}`, most: 40, windowS: QUARTER_S },
-  { name: `guess from ${address}`, most: 100, windowS: QUARTER_S },
+  ...guessesFrom(address),
+];
+
+/** Trying what belongs to nobody that is known yet. */
+export const guessesFrom = (address: string): readonly Counted[] => [
+  { name: `guess from ${placeOf(address)}`, most: 100, windowS: QUARTER_S },
 ];
 
 /** Asking for mail to somebody's address, or for a new account. */
 export const askings = (what: string, email: string, address: string): readonly Counted[] => [
-  { name: `${what} ${address} ${email}`, most: 5, windowS: MINUTE_S },
+  { name: `${what} ${placeOf(address)} ${email}`, most: 5, windowS: MINUTE_S },
   { name: `${what} for ${email}`, most: 10, windowS: QUARTER_S },
-  { name: `${what} from ${address}`, most: 60, windowS: QUARTER_S },
+  ...askingsFrom(what, address),
 ];
+
+export const askingsFrom = (what: string, address: string): readonly Counted[] => [
+  { name: `${what} from ${placeOf(address)}`, most: 60, windowS: QUARTER_S },
+];
+
+/** Whoever has one address of IPv6 has all of its network. */
+function placeOf(address: string): string {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
+  if (mapped || !address.includes(':')) return mapped ?? address;
+  const [head = '', tail] = address.split('::');
+  const left = head === '' ? [] : head.split(':');
+  const right = tail ? tail.split(':') : [];
+  const zeros = tail === undefined ? [] : Array.from({ length: Math.max(0, 8 - left.length - right.length) }, () => '0');
+  return [...left, ...zeros, ...right].slice(0, 4).join(':');
+}
 
 /** Counts one more try of each. How long to wait in milliseconds; 0 = go ahead. Names are kept as digests. */
 export async function countTry(ctx: Pick<PeopleContext, 'db' | 'pepper'>, counted: readonly Counted[]): Promise<number> {

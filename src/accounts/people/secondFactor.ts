@@ -1,4 +1,4 @@
-import { countTry, forgiveTry, guesses } from './attempts.js';
+import { countTry, forgiveTry, guesses, guessesFrom } from './attempts.js';
 import type { PeopleContext } from './context.js';
 import { outward } from './cookies.js';
 import { linkTo } from './links.js';
@@ -18,13 +18,15 @@ export type Enrolled =
 export async function enroll(what: { ctx: PeopleContext; visitor: Visitor; me: SignedIn; password: string | null }): Promise<Enrolled> {
   const { ctx, visitor, me } = what;
   if (me.twoFactor) return { kind: 'already_on' };
-  const waitMs = await countTry(ctx, guesses('password', me.email, visitor.address));
+  const tries = guesses('password', me.email, visitor.address);
+  const waitMs = await countTry(ctx, tries);
   if (waitMs > 0) return { kind: 'too_many', waitMs };
   const { auth, ask } = await ctx.engine.library();
   const body = { method: 'totp' as const, ...(what.password === null ? {} : { password: what.password }) };
   const asked = await ask(() => auth.api.enableTwoFactor({ body, headers: visitor.headers, returnHeaders: true })).catch(busy);
   if (asked.kind === 'busy') return asked;
   if (asked.kind === 'refused') return asked.code === 'TOTP_ALREADY_ENABLED' ? { kind: 'already_on' } : { kind: 'wrong' };
+  await forgiveTry(ctx, tries);
   if (!('totpURI' in asked.response)) throw new Error('no secret was made for an authenticator app');
   const uri = asked.response.totpURI;
   return { kind: 'enrolled', uri, secret: new URL(uri).searchParams.get('secret') ?? '', backupCodes: asked.response.backupCodes };
@@ -55,7 +57,8 @@ export async function signInByCode(what: {
   source: 'totp' | 'backup_code';
 }): Promise<SignIn | { readonly kind: 'no_challenge' }> {
   const { ctx, visitor, code, source } = what;
-  const waitMs = await countTry(ctx, guesses('code', '', visitor.address).slice(2));
+  const tries = guessesFrom(visitor.address);
+  const waitMs = await countTry(ctx, tries);
   if (waitMs > 0) return { kind: 'too_many', waitMs };
   const { auth, ask } = await ctx.engine.library();
   const given = { body: { code }, headers: visitor.headers, returnHeaders: true } as const;
@@ -66,6 +69,7 @@ export async function signInByCode(what: {
     if (asked.code === 'ACCOUNT_TEMPORARILY_LOCKED') return { kind: 'too_many', waitMs: LOCKED_MS };
     return NO_CHALLENGE.has(asked.code) ? { kind: 'no_challenge' } : { kind: 'wrong' };
   }
+  await forgiveTry(ctx, tries);
   const { token, user } = asked.response;
   if (token === undefined) return { kind: 'no_challenge' };
   return arrive({ ctx, visitor, personId: user.id, token, cookies: asked.cookies });
@@ -90,12 +94,14 @@ export async function renewBackupCodes(what: {
 }): Promise<NewCodes> {
   const { ctx, visitor, me } = what;
   if (!me.twoFactor) return { kind: 'not_enrolled' };
-  const waitMs = await countTry(ctx, guesses('password', me.email, visitor.address));
+  const tries = guesses('password', me.email, visitor.address);
+  const waitMs = await countTry(ctx, tries);
   if (waitMs > 0) return { kind: 'too_many', waitMs };
   const { auth, ask } = await ctx.engine.library();
   const body = what.password === null ? {} : { password: what.password };
   const asked = await ask(() => auth.api.generateBackupCodes({ body, headers: visitor.headers, returnHeaders: true })).catch(busy);
   if (asked.kind !== 'answered') return asked.kind === 'busy' ? asked : { kind: 'wrong' };
+  await forgiveTry(ctx, tries);
   await ctx.db.query(`insert into audit_log (actor, action, subject) values ('person:' || $1, 'person.backup_codes_renewed', $1)`, [
     me.personId,
   ]);
