@@ -43,6 +43,22 @@ describe('the second factor', () => {
     expect((await use((renewed.body['backup_codes'] as string[])[0] ?? '')).body).toEqual({ status: 'signed_in' });
   });
 
+  test('a code opens one session: whoever looked over a shoulder is too late', async () => {
+    const { email, secret } = await withSecondFactor();
+    const use = async (code: string) => {
+      const other = openBrowser(api.app);
+      await signIn(other, email);
+      return other.send('POST', '/api/v1/auth/totp/verify', { code });
+    };
+    const [now, next] = [codeOf(secret), codeOf(secret, Date.now() + 30_000)];
+    expect((await use(now)).status).toBe(200);
+    expect((await use(now)).status).toBe(401);
+    expect((await use(next)).status).toBe(200);
+    expect(
+      await api.db.one('select count(*)::int as sessions from sessions join people using (person_id) where email = $1', [email]),
+    ).toEqual({ sessions: 3 });
+  });
+
   test('five wrong codes end the try, ten lock the way for a quarter of an hour', async () => {
     const { email, secret } = await withSecondFactor();
     const guess = async (times: number) => {

@@ -72,8 +72,16 @@ export async function signInByCode(what: {
   await forgiveTry(ctx, tries);
   const { token, user } = asked.response;
   if (token === undefined) return { kind: 'no_challenge' };
+  if (source === 'totp' && (await wasUsed(ctx, user.id, code))) {
+    await ctx.db.query('delete from sessions where token_digest = $1', [ctx.engine.digest(token)], { idempotent: true });
+    return { kind: 'wrong' };
+  }
   return arrive({ ctx, visitor, personId: user.id, token, cookies: asked.cookies });
 }
+
+/** A code is good for as long as the library takes it, a minute and a half, but opens one session only: somebody may have seen it. */
+const wasUsed = async (ctx: PeopleContext, personId: string, code: string): Promise<boolean> =>
+  (await countTry(ctx, [{ name: `code ${code} of ${personId}`, most: 1, windowS: 180 }])) > 0;
 
 const LOCKED_MS = 900_000;
 const NO_CHALLENGE = new Set([
