@@ -5,7 +5,7 @@ import { type Database, openDatabase } from '../src/db/client.js';
 import type { ChargeEvent } from '../src/domain/charge.js';
 import { newOrgId, newRequestId, newTokenId, type OrgId, type TokenId } from '../src/domain/ids.js';
 import { postCharges } from '../src/ledger/post.js';
-import { type BucketQuestion, readBuckets } from '../src/usage/buckets.js';
+import { ALL_USAGE, type BucketQuestion, readBuckets } from '../src/usage/buckets.js';
 import { readDay } from '../src/usage/day.js';
 import { readYear } from '../src/usage/history.js';
 import { listLogs } from '../src/usage/listLogs.js';
@@ -78,7 +78,7 @@ async function reads(): Promise<void> {
   const question: BucketQuestion = {
     ...{ orgId, width: '1d', from: dayText(from), to: dayText(now + DAY_MS), measure: 'cost', top: 10 },
     groupBy: ['model', 'token'],
-    filter: { onlyTokens: null, models: [], tokenIds: [], endpoints: [], agents: [], conversations: [], endUsers: [] },
+    filter: ALL_USAGE,
   };
   await measure('30 days by model and token', () => readBuckets(db, question));
   await measure('30 days by end user (from rows)', () => readBuckets(db, { ...question, groupBy: ['end_user'] }));
@@ -114,9 +114,9 @@ async function writes(): Promise<void> {
 async function batches(): Promise<number> {
   const times: number[] = [];
   for (let i = 0; i < 8; i++) {
-    const text = JSON.stringify(Array.from({ length: 4_000 }, (_, n) => charge(tokens[n % TOKENS] as TokenId, n)));
+    const events = Array.from({ length: 4_000 }, (_, n) => JSON.stringify(charge(tokens[n % TOKENS] as TokenId, n)));
     const started = performance.now();
-    await postCharges(db, text);
+    await postCharges(db, events);
     times.push(performance.now() - started);
   }
   return times.sort((a, b) => a - b)[4] ?? 0;

@@ -6,7 +6,6 @@ import type { Clock } from '../domain/clock.js';
 import { systemClock } from '../domain/clock.js';
 import type { OrgId } from '../domain/ids.js';
 import { createCursors } from './cursors.js';
-import { sendable } from './event.js';
 import { pause } from './pause.js';
 import { type PostedOrg, postCharges, type Rejected } from './post.js';
 
@@ -127,7 +126,10 @@ interface Posted {
 async function postBatch(options: DrainOptions, batch: readonly StreamEntry[]): Promise<Posted> {
   if (batch.length === 0) return { orgs: [], aside: new Set() };
   try {
-    const { orgs, rejected } = await postCharges(options.db, `[${batch.map((entry) => sendable(entry.event)).join(',')}]`);
+    const { orgs, rejected } = await postCharges(
+      options.db,
+      batch.map((entry) => entry.event),
+    );
     for (const one of rejected) await setAside(options, batch, one);
     return { orgs, aside: new Set(rejected.map((one) => one.requestId)) };
   } catch (error) {

@@ -2,6 +2,8 @@ import type { Balance, TokenUse } from '../credits/store.js';
 import type { Database } from '../db/client.js';
 import { microCredits } from '../domain/credits.js';
 import type { OrgId, RequestId, TokenId } from '../domain/ids.js';
+import { linesOf } from './lines.js';
+import { type TokenUseRow, tokenUse } from './tokenUse.js';
 
 /** What an organization has after a batch was booked, ready for the hot store. */
 export interface PostedOrg {
@@ -19,23 +21,23 @@ export interface Rejected {
 const POST_MS = 60_000;
 
 /**
- * Books charge events: `events` is the text of a JSON array of ChargeEvents. Order and repetition do not matter: what is
- * known of a request only grows (nothing < floor, the larger wins < final). Rows of unknown organizations or tokens come
- * back in `rejected`; anything malformed throws and nothing is booked.
+ * Books charge events, each the JSON of a ChargeEvent. Order and repetition do not matter: what is known of a request only
+ * grows (nothing < floor, the larger wins < final). Rows of unknown organizations or tokens come back in `rejected`;
+ * anything malformed throws and nothing is booked.
  */
 export async function postCharges(
   db: Database,
-  events: string,
+  events: readonly string[],
   nowMs?: number,
 ): Promise<{ readonly orgs: readonly PostedOrg[]; readonly rejected: readonly Rejected[] }> {
-  const rows = await db.query<ChargedRow>('select * from post_charges($1::text, coalesce($2::timestamptz, now()))', [events, time(nowMs)], {
-    timeoutMs: POST_MS,
-    idempotent: true,
-  });
-  const rejected = rows.flatMap((row) =>
-    (row.rejected ?? []).map((one) => ({ orgId: row.org_id, requestId: one.request_id, reason: one.reason })),
+  if (events.length === 0) return { orgs: [], rejected: [] };
+  const { lines, breakdowns, mark, count, shapes, orgs, tokens, txs } = linesOf(events);
+  const rows = await db.query<LineRow>(
+    'select * from post_lines($1, $2, $3, $4, $5, $6, $7, $8, coalesce($9::timestamptz, now()))',
+    [lines, breakdowns, mark, count, shapes, orgs, tokens, txs, time(nowMs)],
+    { timeoutMs: POST_MS, idempotent: true },
   );
-  return { orgs: rows.flatMap((row) => (row.avail === null ? [] : [posted(row)])), rejected };
+  return booked(rows);
 }
 
 export type GrantKind = 'topup' | 'auto_topup' | 'redeem' | 'plan_grant' | 'rollover' | 'trial' | 'goodwill' | 'manual';
@@ -219,8 +221,8 @@ export async function postMeterEvents(
     const { scope, quota_window: window, required, available } = row;
     return { kind: 'short', scope, window, required, available: available ?? 0, resetsAtMs: row.resets_at?.getTime() ?? null };
   }
-  const { balance, tokens } = posted({ ...row, org_id: batch.orgId, rejected: null });
-  return { kind: 'booked', requestIds: new Map(Object.entries(row.ids ?? {})), balance, tokens };
+  const balance = balanceOf({ ...row, avail: row.avail ?? 0, month_ends_ms: row.month_ends_at.getTime() });
+  return { kind: 'booked', requestIds: new Map(Object.entries(row.ids ?? {})), balance, tokens: (row.tokens ?? []).map(tokenUse) };
 }
 
 interface MeterRow {
@@ -322,38 +324,16 @@ export async function expireGrants(db: Database, options: { nowMs?: number; limi
   return rows.map((row) => ({ orgId: row.org_id, grantId: row.grant_id, amount: row.amount }));
 }
 
-/** A row of token_use as Postgres prints it in JSON. */
-export interface TokenUseRow {
-  readonly token_id: TokenId;
-  readonly total: number;
-  readonly daily: number;
-  readonly daily_ends_ms: number;
-  readonly weekly: number;
-  readonly weekly_ends_ms: number;
-  readonly monthly: number;
-  readonly monthly_ends_ms: number;
-}
-
-export function tokenUse(row: TokenUseRow): TokenUse {
-  return {
-    tokenId: row.token_id,
-    used: [
-      { window: 'total', amount: microCredits(row.total), endsAtMs: 0 },
-      { window: 'daily', amount: microCredits(row.daily), endsAtMs: row.daily_ends_ms },
-      { window: 'weekly', amount: microCredits(row.weekly), endsAtMs: row.weekly_ends_ms },
-      { window: 'monthly', amount: microCredits(row.monthly), endsAtMs: row.monthly_ends_ms },
-    ],
-  };
-}
-
-interface ChargedRow {
+/** A token with its organization, or, with a reason, a row that was not booked. */
+interface LineRow extends Omit<TokenUseRow, 'token_id'> {
   readonly org_id: OrgId;
-  readonly avail: number | null;
+  readonly avail: number;
   readonly balance_version: number;
   readonly month_spent: number;
-  readonly month_ends_at: Date;
-  readonly tokens: readonly TokenUseRow[] | null;
-  readonly rejected: readonly { readonly request_id: RequestId; readonly reason: string }[] | null;
+  readonly month_ends_ms: number;
+  readonly token_id: TokenId | null;
+  readonly rejected_id: RequestId | null;
+  readonly reason: string | null;
 }
 
 interface WalletRow {
@@ -364,18 +344,28 @@ interface WalletRow {
   readonly balance_version: number;
 }
 
-function posted(row: ChargedRow): PostedOrg {
-  return {
-    orgId: row.org_id,
-    balance: {
-      avail: microCredits(row.avail ?? 0),
-      balanceVersion: row.balance_version,
-      monthSpent: microCredits(row.month_spent),
-      monthEndsAtMs: row.month_ends_at.getTime(),
-    },
-    tokens: (row.tokens ?? []).map(tokenUse),
-  };
+function booked(rows: readonly LineRow[]): { orgs: PostedOrg[]; rejected: Rejected[] } {
+  const orgs = new Map<OrgId, { orgId: OrgId; balance: Balance; tokens: TokenUse[] }>();
+  const rejected: Rejected[] = [];
+  for (const row of rows) {
+    const { org_id: orgId, token_id: tokenId, rejected_id: requestId, reason } = row;
+    if (requestId !== null) {
+      rejected.push({ orgId, requestId, reason: reason ?? '' });
+      continue;
+    }
+    const org = orgs.get(orgId) ?? { orgId, balance: balanceOf(row), tokens: [] };
+    orgs.set(orgId, org);
+    if (tokenId !== null) org.tokens.push(tokenUse({ ...row, token_id: tokenId }));
+  }
+  return { orgs: [...orgs.values()], rejected };
 }
+
+const balanceOf = (row: Pick<LineRow, 'avail' | 'balance_version' | 'month_spent' | 'month_ends_ms'>): Balance => ({
+  avail: microCredits(row.avail),
+  balanceVersion: row.balance_version,
+  monthSpent: microCredits(row.month_spent),
+  monthEndsAtMs: row.month_ends_ms,
+});
 
 const wallet = (row: WalletRow): PostedAdjustment => ({
   txId: row.tx_id,

@@ -2,7 +2,7 @@ import type { Balance, OrgSnapshot, OrgTerms, QuotaWindow, TokenTerms } from '..
 import type { Database } from '../db/client.js';
 import { type MicroCredits, microCredits } from '../domain/credits.js';
 import type { OrgId, TokenId } from '../domain/ids.js';
-import { type TokenUseRow, tokenUse } from './post.js';
+import { type TokenUseRow, tokenUse } from './tokenUse.js';
 
 /** Organizations of one shard after `after` ('' = from the start), in id order, as the hot store must know them. */
 export async function readSnapshots(db: Database, shard: string, after: string, limit: number): Promise<readonly OrgSnapshot[]> {

@@ -58,7 +58,10 @@ beforeAll(async () => {
   await api.call('POST', `/api/v1/admin/orgs/${org}/grants`, { credits: 100, reason: 'x' });
   const events = [0, 1, 2, 3, 4, 5].map((index) => event(index, index === 5 ? { status: 'failed', http_status: 502 } : {}));
   ids = events.map(({ request_id }) => request_id).reverse();
-  await postCharges(api.db, JSON.stringify(events));
+  await postCharges(
+    api.db,
+    events.map((one) => JSON.stringify(one)),
+  );
 });
 
 const idsOf = (reply: Reply): string[] => (reply.body['data'] as unknown as { request_id: string }[]).map(({ request_id }) => request_id);

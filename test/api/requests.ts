@@ -69,4 +69,8 @@ export function requestOf({
   };
 }
 
-export const post = (db: Database, ...events: readonly ChargeEvent[]) => postCharges(db, JSON.stringify(events));
+export const post = (db: Database, ...events: readonly ChargeEvent[]) =>
+  postCharges(
+    db,
+    events.map((event) => JSON.stringify(event)),
+  );

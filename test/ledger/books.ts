@@ -94,7 +94,7 @@ export function charge(customer: Customer, cost: number, fields: Partial<ChargeE
   };
 }
 
-export const batch = (...events: readonly ChargeEvent[]): string => JSON.stringify(events);
+export const batch = (...events: readonly ChargeEvent[]): string[] => events.map((event) => JSON.stringify(event));
 
 /** What is left of each grant, by grant id, oldest first. */
 export async function leftOf(db: Database, orgId: OrgId): Promise<number[]> {
