@@ -44,3 +44,11 @@ function follow(caller: Caller, version: () => Promise<number>, nowMs: () => num
     },
   };
 }
+
+/** A file that breaks off is not mistaken for a whole one, as one that ends early would be. */
+export async function* asLongAsAllowed<Page>(follower: Follower, pages: AsyncIterable<Page>): AsyncGenerator<Page> {
+  for await (const page of pages) {
+    if ((await follower.now()) === null) throw new Error('whoever asked for this export may no longer see it');
+    yield page;
+  }
+}

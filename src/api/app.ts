@@ -29,6 +29,7 @@ import { tokenActionRoutes } from './tokenActions.js';
 import { tokenRoutes } from './tokens.js';
 import { usageBucketRoutes } from './usageBuckets.js';
 import { usageDayRoutes } from './usageDay.js';
+import { usageExportRoutes } from './usageExport.js';
 import { usageForecastRoutes } from './usageForecast.js';
 import { usageMonthRoutes } from './usageMonth.js';
 
@@ -88,6 +89,7 @@ export const apiRoutes = (deps: ApiDeps): readonly Route[] => [
   ...usageDayRoutes(deps),
   ...usageBucketRoutes(deps),
   ...usageForecastRoutes(deps),
+  ...usageExportRoutes(deps),
   ...overviewRoutes(deps),
   ...pricingRoutes(deps),
   ...eventRoutes(deps),

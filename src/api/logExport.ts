@@ -3,13 +3,13 @@ import { readOrg } from '../accounts/readOrg.js';
 import { tokensWithin } from '../accounts/roles/ownTokens.js';
 import { isOrgId } from '../domain/ids.js';
 import { exportLogs, type NamedLogRow } from '../usage/exportLogs.js';
-import { createAccess, type Follower } from './access.js';
+import { asLongAsAllowed, createAccess } from './access.js';
 import type { ApiDeps } from './deps.js';
 import { filterOf, isProblem, LogFilters } from './logQuery.js';
 import { logOut } from './logShape.js';
 import { noSuchOrg } from './orgs.js';
 import { idParam, type Route, route, streamed } from './route.js';
-import { type Cell, csvLine, textStream } from './table.js';
+import { type Column, csvOf, ndjsonOf, textStream } from './table.js';
 
 /** Every request of a filter as one file, made while it is read. */
 export function logExportRoute(deps: ApiDeps): Route {
@@ -32,39 +32,19 @@ export function logExportRoute(deps: ApiDeps): Route {
       const pages = asLongAsAllowed(access.follow(call), exportLogs({ db: deps.db, orgId: params.org, filter }));
       const name = `logs-${params.org}-${new Date(deps.clock.nowMs()).toISOString().slice(0, 10)}`;
       const file = (ending: string) => ({ 'content-disposition': `attachment; filename="${name}.${ending}"` });
-      if (query.format === 'ndjson') return streamed('application/x-ndjson', textStream(ndjson(deps, pages)), file('ndjson'));
-      return streamed('text/csv; charset=utf-8', textStream(csv(deps, org.time_zone, pages)), file('csv'));
+      if (query.format === 'ndjson') return streamed('application/x-ndjson', textStream(ndjsonOf(named(deps, pages))), file('ndjson'));
+      return streamed('text/csv; charset=utf-8', textStream(csvOf(columnsOf(deps, org.time_zone), pages)), file('csv'));
     },
   });
 }
 
-/** A file that breaks off is not mistaken for a whole one, as one that ends early would be. */
-async function* asLongAsAllowed<Page>(follower: Follower, pages: AsyncIterable<Page>): AsyncGenerator<Page> {
-  for await (const page of pages) {
-    if ((await follower.now()) === null) throw new Error('whoever asked for this export may no longer see it');
-    yield page;
-  }
+async function* named(deps: ApiDeps, pages: AsyncIterable<readonly NamedLogRow[]>): AsyncGenerator<readonly object[]> {
+  for await (const rows of pages) yield rows.map((row) => ({ ...logOut(deps, row), token_name: row.token_name }));
 }
 
-async function* ndjson(deps: ApiDeps, pages: AsyncIterable<readonly NamedLogRow[]>): AsyncGenerator<string> {
-  for await (const rows of pages)
-    yield rows.map((row) => `${JSON.stringify({ ...logOut(deps, row), token_name: row.token_name })}\n`).join('');
-}
-
-interface Column {
-  readonly name: string;
-  of(row: NamedLogRow): Cell;
-}
-
-async function* csv(deps: ApiDeps, timeZone: string, pages: AsyncIterable<readonly NamedLogRow[]>): AsyncGenerator<string> {
-  const columns = columnsOf(deps, timeZone);
-  yield csvLine(columns.map(({ name }) => name));
-  for await (const rows of pages) yield rows.map((row) => csvLine(columns.map((column) => column.of(row)))).join('');
-}
-
-function columnsOf(deps: ApiDeps, timeZone: string): readonly Column[] {
+function columnsOf(deps: ApiDeps, timeZone: string): readonly Column<NamedLogRow>[] {
   const currency = deps.credits.value?.currency ?? null;
-  const money: readonly Column[] =
+  const money: readonly Column<NamedLogRow>[] =
     currency === null ? [] : [{ name: `cost (${currency})`, of: (row) => logOut(deps, row).charged.money?.amount ?? '' }];
   return [
     { name: 'time (UTC)', of: (row) => new Date(row.ts).toISOString() },
@@ -102,7 +82,7 @@ function columnsOf(deps: ApiDeps, timeZone: string): readonly Column[] {
 }
 
 /** "2026-11-20 14:03:11", as the clocks of the organization showed it. */
-function localTimes(timeZone: string): Column['of'] {
+function localTimes(timeZone: string): Column<NamedLogRow>['of'] {
   const format = new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short', timeStyle: 'medium' });
   return (row) => format.format(new Date(row.ts));
 }

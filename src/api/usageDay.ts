@@ -1,15 +1,14 @@
 import { z } from '@hono/zod-openapi';
 import { tokensWithin } from '../accounts/roles/ownTokens.js';
-import { isOrgId, isTokenId } from '../domain/ids.js';
+import { isOrgId } from '../domain/ids.js';
 import { fraction, multiply, NOTHING, parseFraction } from '../pricing/fraction.js';
-import { type DayOperation, readDay } from '../usage/day.js';
-import { STORABLE } from './body.js';
+import { type DayDetail, type DayOperation, readDay } from '../usage/day.js';
 import { type ApiDeps, shown } from './deps.js';
-import { listOf } from './logQuery.js';
 import { noSuchOrg } from './orgs.js';
 import { categoryOf, UnitPriceSchema, unitOf, unitPrice } from './priceWords.js';
 import { answer, idParam, type Route, route } from './route.js';
 import { AmountOutSchema } from './schemas.js';
+import { DayFilters } from './usageQuery.js';
 
 const ItemSchema = z.strictObject({
   category: z.string(),
@@ -37,7 +36,6 @@ const DaySchema = z
   .openapi('UsageDay');
 
 const date = z.iso.date().refine((value) => value >= '2000-01-01' && value <= '2999-12-31');
-const named = z.string().min(1, 'Write a name.').max(256).regex(STORABLE, 'Nothing has such a name.');
 
 export const usageDayRoutes = (deps: ApiDeps): readonly Route[] => [
   route({
@@ -47,11 +45,7 @@ export const usageDayRoutes = (deps: ApiDeps): readonly Route[] => [
     summary: 'One day, line by line: what was counted, at which price',
     tag: 'usage',
     params: z.object({ org: idParam(isOrgId, 'org_07Ab12Cd34Ef56Gh'), date }),
-    query: z.strictObject({
-      token_id: listOf(z.string().refine(isTokenId, 'A token id looks like tok_07Ab12Cd34Ef56.')),
-      agent: listOf(named),
-      conversation: listOf(named),
-    }),
+    query: DayFilters,
     answers: { 200: { description: 'The day', schema: DaySchema } },
     handle: async ({ params, query, reach }) => {
       const onlyTokens = await tokensWithin(deps.db, params.org, reach);
@@ -67,9 +61,7 @@ export const usageDayRoutes = (deps: ApiDeps): readonly Route[] => [
       return answer(200, {
         date: params.date,
         time_zone: day.time_zone,
-        items: day.operations
-          .flatMap((operation) => itemsOf(deps, operation))
-          .sort((a, b) => (a.category < b.category ? -1 : a.category > b.category ? 1 : 0)),
+        items: itemsOf(deps, day),
         subtotals: sums.map(([category, { requests, cost }]) => ({ category, requests, cost: shown(deps, cost) })),
         totals: {
           requests: sums.reduce((sum, [, one]) => sum + one.requests, 0),
@@ -83,12 +75,20 @@ export const usageDayRoutes = (deps: ApiDeps): readonly Route[] => [
   }),
 ];
 
+export type ItemOut = z.input<typeof ItemSchema>;
+
+/** The lines of a day as the page and the export show them. */
+export const itemsOf = (deps: ApiDeps, day: DayDetail): ItemOut[] =>
+  day.operations
+    .flatMap((operation) => linesOf(deps, operation))
+    .sort((a, b) => (a.category < b.category ? -1 : a.category > b.category ? 1 : 0));
+
 /** Lines in whole micro-credits, and what makes them add up to the charges: the rounding of each request, and what was not charged. */
-function itemsOf(deps: ApiDeps, operation: DayOperation): z.input<typeof ItemSchema>[] {
+function linesOf(deps: ApiDeps, operation: DayOperation): ItemOut[] {
   const { model, endpoint, price_version, requests, cost, operator_loss } = operation;
   const fixed = { category: categoryOf(endpoint), operation: model, endpoint, price_version };
   let rest = cost + operator_loss;
-  const items: z.input<typeof ItemSchema>[] = operation.lines.map((line) => {
+  const items: ItemOut[] = operation.lines.map((line) => {
     const rate = multiply(parseFraction(line.rate) ?? NOTHING, parseFraction(line.times) ?? fraction(1n));
     const exact = multiply(rate, fraction(BigInt(line.quantity)));
     const micro = Number(exact.n / exact.d);
@@ -102,7 +102,7 @@ function itemsOf(deps: ApiDeps, operation: DayOperation): z.input<typeof ItemSch
   if (operator_loss !== 0) items.push(extra('operator_loss', requests, -operator_loss));
   return items;
 
-  function extra(meter: string, quantity: number, micro: number): z.input<typeof ItemSchema> {
+  function extra(meter: string, quantity: number, micro: number): ItemOut {
     return { ...fixed, meter, quantity, unit: 'request', unit_price: null, requests, cost: shown(deps, micro) };
   }
 }

@@ -67,7 +67,7 @@ const YearSchema = z
   .openapi('UsageYear');
 
 const OrgParams = z.object({ org: idParam(isOrgId, 'org_07Ab12Cd34Ef56Gh') });
-const MonthQuery = z
+export const MonthQuery = z
   .string()
   .regex(/^20\d\d-(?:0[1-9]|1[0-2])$/, 'Write a month as 2026-11.')
   .optional();
@@ -130,7 +130,9 @@ function monthOut(deps: ApiDeps, month: UsageMonth, hot: { readonly held: number
   };
 }
 
-export function dayOut(deps: ApiDeps, { top, cost, ...day }: UsageDay): z.input<typeof DaySchema> {
+export type DayOut = z.input<typeof DaySchema>;
+
+export function dayOut(deps: ApiDeps, { top, cost, ...day }: UsageDay): DayOut {
   return { ...day, cost: shown(deps, cost), top_operation: top === null ? null : { ...top, cost: shown(deps, top.cost) } };
 }
 

@@ -1,41 +1,55 @@
-import type { Database, Param } from '../db/client.js';
+import type { Database } from '../db/client.js';
 import type { OrgId } from '../domain/ids.js';
 import { add, addBelow, addFrom, EVERY_LOG, type LogFilter, type Where, whereOf } from './logFilter.js';
 import { firstIdAt } from './logRow.js';
-import { type DaySums, SUMS, sumsOf } from './month.js';
+import { type DaySums, SUMS } from './month.js';
 
+/** `project` and `member` are what the token is labelled with, and who owns it, when the question is asked. */
 export type Dimension = 'model' | 'endpoint' | 'token' | 'project' | 'member' | 'agent' | 'conversation' | 'end_user' | 'upstream';
-export type BucketWidth = '1h' | '1d' | '1w' | '1M';
+export type BucketWidth = '1m' | '1h' | '1d' | '1w' | '1M';
 export type Measure = 'cost' | 'requests' | 'tokens' | 'errors';
+/** Counted besides, where somebody asks for it. */
+export type Extra = 'reasoning' | 'audio' | 'images' | 'seconds' | 'characters';
+
+export interface UsageFilter
+  extends Pick<LogFilter, 'onlyTokens' | 'models' | 'tokenIds' | 'endpoints' | 'agents' | 'conversations' | 'endUsers' | 'upstreams'> {
+  readonly projects: readonly string[];
+  readonly members: readonly string[];
+}
+
+export const ALL_USAGE: UsageFilter = { ...EVERY_LOG, projects: [], members: [] };
 
 export interface BucketQuestion {
   readonly orgId: OrgId;
   readonly width: BucketWidth;
-  /** Days of the organization, the second one exclusive; for hours also moments. */
+  /** Days of the organization, the second one exclusive; for hours and minutes moments. */
   readonly from: string;
   readonly to: string;
   readonly groupBy: readonly Dimension[];
   /** Decides which groups are the `top` ones; all others become one. */
   readonly measure: Measure;
   readonly top: number;
-  readonly filter: Pick<LogFilter, 'onlyTokens' | 'models' | 'tokenIds' | 'endpoints' | 'agents' | 'conversations' | 'endUsers'>;
+  readonly filter: UsageFilter;
+  readonly extras?: readonly Extra[];
 }
 
-export interface BucketRow extends DaySums {
+export interface BucketRow extends DaySums, Partial<Readonly<Record<Extra, number>>> {
   /** Null in the one row that is the total of everything. */
   readonly starts_at: Date | null;
   readonly ends_at: Date | null;
-  /** The first day of the bucket; for hours the day it lies in. */
+  /** The first day of the bucket; for hours and minutes the day it lies in. */
   readonly date: string | null;
   readonly groups: readonly (string | null)[];
   readonly is_other: boolean;
 }
 
+const isFine = (width: BucketWidth): boolean => width === '1h' || width === '1m';
+
 /** The rollups know days, models, endpoints and tokens; everything finer is read from the rows. */
-export const needsRows = (question: Pick<BucketQuestion, 'width' | 'groupBy' | 'filter'>): boolean =>
-  question.width === '1h' ||
-  question.groupBy.some((one) => !ROLLED.has(one)) ||
-  question.filter.agents.length + question.filter.conversations.length + question.filter.endUsers.length > 0;
+export const needsRows = ({ width, groupBy, filter }: Pick<BucketQuestion, 'width' | 'groupBy' | 'filter'>): boolean =>
+  isFine(width) ||
+  groupBy.some((one) => !ROLLED.has(one)) ||
+  [filter.agents, filter.conversations, filter.endUsers, filter.upstreams].some((values) => values.length > 0);
 
 const ROLLED: ReadonlySet<Dimension> = new Set(['model', 'endpoint', 'token', 'project', 'member']);
 
@@ -55,13 +69,14 @@ const COLUMNS: Readonly<Record<Dimension, string>> = {
 };
 
 const START: Readonly<Record<BucketWidth, string>> = {
+  '1m': "date_trunc('minute', r.ts, o.time_zone)",
   '1h': "date_trunc('hour', r.ts, o.time_zone)",
   '1d': 'r.day',
   '1w': "date_trunc('week', r.day)::date",
   '1M': "date_trunc('month', r.day)::date",
 };
 
-const LENGTH: Readonly<Record<BucketWidth, string>> = { '1h': '1 hour', '1d': '1 day', '1w': '7 days', '1M': '1 month' };
+const LENGTH: Readonly<Record<BucketWidth, string>> = { '1m': '1 minute', '1h': '1 hour', '1d': '1 day', '1w': '7 days', '1M': '1 month' };
 
 const RANK: Readonly<Record<Measure, string>> = {
   cost: 'sum(cost)',
@@ -70,45 +85,56 @@ const RANK: Readonly<Record<Measure, string>> = {
   errors: 'sum(errors)',
 };
 
-const ROW_SUMS = `count(*) as requests, count(*) filter (where r.status in ('failed', 'rejected')) as errors, coalesce(sum(r.input), 0) as input,
-  coalesce(sum(r.cached_input), 0) as cached_input, coalesce(sum(r.output), 0) as output, coalesce(sum(r.cost), 0) as cost`;
+/** What of a row makes a sum that has another name there. */
+const OF_ROWS: Readonly<Record<string, string>> = {
+  requests: 'count(*)',
+  errors: "count(*) filter (where r.status in ('failed', 'rejected'))",
+  audio: 'coalesce(sum(r.audio_input + r.audio_output), 0)',
+};
+
+type Raw = Omit<BucketRow, 'groups'> & Readonly<Record<`g${number}`, string | null>>;
 
 /** Sums by time and group, and their total from the same rows: one statement, so that they cannot disagree. */
 export async function readBuckets(db: Database, question: BucketQuestion): Promise<readonly BucketRow[]> {
   const { width, groupBy } = question;
   const fromRows = needsRows(question);
   const where = fromRows ? rowsWhere(question) : rollupsWhere(question);
-  const [first = 'null::text', second = 'null::text'] = groupBy.map((one) => COLUMNS[one]);
-  const hours = width === '1h';
+  const fine = isFine(width);
   where.params.push(question.top);
   const top = `$${where.params.length}::int`;
-  const starts = hours ? 'f.start' : 'f.start::timestamp at time zone o.time_zone';
-  const ends = hours ? "f.start + interval '1 hour'" : `(f.start + interval '${LENGTH[width]}')::timestamp at time zone o.time_zone`;
-  const date = hours ? '(f.start at time zone o.time_zone)::date' : 'f.start';
-  const sums = SUMS.map((name) => `sum(b.${name})::bigint as ${name}`).join(', ');
-  const rows = await db.query<Omit<BucketRow, 'groups'> & { readonly g1: string | null; readonly g2: string | null }>(
+  const starts = fine ? 'f.start' : 'f.start::timestamp at time zone o.time_zone';
+  const ends = fine
+    ? `f.start + interval '${LENGTH[width]}'`
+    : `(f.start + interval '${LENGTH[width]}')::timestamp at time zone o.time_zone`;
+  const date = fine ? '(f.start at time zone o.time_zone)::date' : 'f.start';
+  const names = [...SUMS, ...(question.extras ?? [])];
+  const g = groupBy.map((_, index) => `g${index + 1}`);
+  const every = (say: (name: string) => string, of: readonly string[] = names): string => of.map((name) => `, ${say(name)}`).join('');
+  const rolled = (name: string): string => `coalesce(sum(r.${name}), 0)`;
+  const rows = await db.query<Raw>(
     `with o as materialized (select time_zone from organizations where org_id = $1),
     base as materialized (
-      select ${START[width]} as start, ${first} as g1, ${second} as g2, ${fromRows ? ROW_SUMS : sumsOf('r')}
+      select ${START[width]} as start${every((one) => `${COLUMNS[groupBy[g.indexOf(one)] ?? 'model']} as ${one}`, g)}
+        ${every((name) => `${(fromRows && OF_ROWS[name]) || rolled(name)}::bigint as ${name}`)}
       from ${fromRows ? 'usage_records' : 'usage_rollups'} r cross join o ${groupBy.some((one) => OF_TOKEN.has(one)) ? 'left join tokens t on t.token_id = r.token_id' : ''}
-      where ${where.parts.join(' and ')} group by 1, 2, 3
+      where ${where.parts.join(' and ')} group by ${[1, ...g.map((_, index) => index + 2)].join(', ')}
     ), weighed as (
-      select *, ${RANK[question.measure]} over (partition by g1, g2) as weight from base
+      select *, ${RANK[question.measure]} over (${g.length > 0 ? `partition by ${g.join(', ')}` : ''}) as weight from base
     ), ranked as (
-      select *, dense_rank() over (order by weight desc, g1, g2) <= ${top} as is_top from weighed
+      select *, dense_rank() over (order by weight desc${every((one) => one, g)}) <= ${top} as is_top from weighed
     ), final as (
-      select b.start, case when b.is_top then b.g1 end as g1, case when b.is_top then b.g2 end as g2, not b.is_top as is_other, ${sums}
-      from ranked b group by 1, 2, 3, 4
+      select b.start, not b.is_top as is_other${every((one) => `case when b.is_top then b.${one} end as ${one}`, g)}${every((name) => `sum(b.${name})::bigint as ${name}`)}
+      from ranked b group by ${[1, 2, ...g.map((_, index) => index + 3)].join(', ')}
     )
-    select ${starts} as starts_at, ${ends} as ends_at, ${date} as date, f.g1, f.g2, f.is_other, ${SUMS.map((name) => `f.${name}`).join(', ')}
+    select ${starts} as starts_at, ${ends} as ends_at, ${date} as date, f.is_other${every((one) => `f.${one}`, g)}${every((name) => `f.${name}`)}
     from final f cross join o
     union all
-    select null, null, null, null, null, false, ${SUMS.map((name) => `coalesce(sum(b.${name}), 0)::bigint`).join(', ')} from base b
-    order by 1 nulls last, 6, 12 desc, 4, 5`,
+    select null, null, null, false${every(() => 'null', g)}${every((name) => `coalesce(sum(b.${name}), 0)::bigint`)} from base b
+    order by starts_at nulls last, is_other, cost desc${every((one) => one, g)}`,
     where.params,
     { idempotent: true },
   );
-  return rows.map(({ g1, g2, ...row }) => ({ ...row, groups: [g1, g2].slice(0, groupBy.length) }));
+  return rows.map((row) => ({ ...row, groups: groupBy.map((_, index) => row[`g${index + 1}`] ?? null) }));
 }
 
 function rollupsWhere({ orgId, from, to, filter }: BucketQuestion): Where {
@@ -121,7 +147,8 @@ function rollupsWhere({ orgId, from, to, filter }: BucketQuestion): Where {
     ['token_id', filter.tokenIds],
     ['endpoint', filter.endpoints],
   ];
-  for (const [column, values] of lists) if (values.length > 0) add(where, (n) => `r.${column} = any (${n}::text[])`, values as Param);
+  for (const [column, values] of lists) if (values.length > 0) add(where, (n) => `r.${column} = any (${n}::text[])`, values);
+  addOfTokens(where, filter);
   return where;
 }
 
@@ -129,14 +156,25 @@ const HOUR_MS = 3_600_000;
 
 function rowsWhere({ orgId, width, from, to, filter }: BucketQuestion): Where {
   const where = whereOf(orgId, { ...EVERY_LOG, ...filter });
-  const slack = width === '1h' ? 0 : 14 * HOUR_MS;
+  const slack = isFine(width) ? 0 : 14 * HOUR_MS;
   addFrom(where, firstIdAt(Date.parse(from) - slack));
   addBelow(where, firstIdAt(Date.parse(to) + slack));
-  if (width !== '1h') addDays(where, from, to);
+  if (!isFine(width)) addDays(where, from, to);
+  addOfTokens(where, filter);
   return where;
 }
 
 function addDays(where: Where, from: string, to: string): void {
   add(where, (n) => `r.day >= ${n}::text::date`, from);
   add(where, (n) => `r.day < ${n}::text::date`, to);
+}
+
+function addOfTokens(where: Where, { projects, members }: UsageFilter): void {
+  const lists: [string, readonly string[]][] = [
+    ['project', projects],
+    ['owner_id', members],
+  ];
+  for (const [column, values] of lists)
+    if (values.length > 0)
+      add(where, (n) => `r.token_id in (select x.token_id from tokens x where x.org_id = $1 and x.${column} = any (${n}::text[]))`, values);
 }

@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { ChargeEvent } from '../../src/domain/charge.js';
+import { person } from './cast.js';
 import { OPERATOR_KEY, pointers, useApi } from './harness.js';
 import { post, requestOf } from './requests.js';
 
@@ -34,11 +35,14 @@ async function everyFigure(org: string, month: string, zone: string) {
   const { from, to } = monthly['range'] as { from: string; to: string };
   const range = `from=${from}&to=${to}`;
   const logs = await get(`/api/v1/orgs/${org}/logs?limit=1&include=totals&${range}`);
-  const csv = await api.app.request(`http://farebox.test/api/v1/orgs/${org}/logs/export?${range}`, {
-    headers: { authorization: `Bearer ${OPERATOR_KEY}` },
-  });
-  const [head = '', ...lines] = (await csv.text()).trim().split('\r\n');
-  const column = head.split(',').indexOf('cost (micro-credits)');
+  const exported = async (path: string): Promise<number> => {
+    const csv = await api.app.request(`http://farebox.test/api/v1/orgs/${org}/${path}`, {
+      headers: { authorization: `Bearer ${OPERATOR_KEY}` },
+    });
+    const [head = '', ...lines] = (await csv.text()).trim().split('\r\n');
+    const column = head.split(',').indexOf('cost (micro-credits)');
+    return lines.reduce((sum, line) => sum + Number(line.split(',')[column]), 0);
+  };
   const first = `${month}-01`;
   const next = new Date(Date.UTC(Number(month.slice(0, 4)), Number(month.slice(5)), 1)).toISOString().slice(0, 10);
   const page = await get(`/api/v1/orgs/${org}/usage?from=${first}&to=${next}&group_by=model,token&top=1`);
@@ -56,7 +60,11 @@ async function everyFigure(org: string, month: string, zone: string) {
     items,
     detail,
     logs: micro((logs['totals'] as { charged: Amount }).charged),
-    csv: lines.reduce((sum, line) => sum + Number(line.split(',')[column]), 0),
+    csv: await exported(`logs/export?${range}`),
+    csvOfDays: await exported(`usage/export?month=${month}`),
+    csvOfLines: await exported(`usage/export?view=items&from=${first}&to=${next}`),
+    csvOfGroups: await exported(`usage/export?view=group&month=${month}&group_by=model,member&bucket=1w`),
+    csvOfFewGroups: await exported(`usage/export?view=group&month=${month}&group_by=provider&top=1`),
     buckets: buckets.flatMap((bucket) => bucket.results).reduce((sum, result) => sum + result.cost.micro, 0),
     bucketTotals: micro((page['totals'] as { charged: Amount }).charged),
     agents: micro((byAgent['totals'] as { charged: Amount }).charged),
@@ -152,6 +160,35 @@ describe('GET /api/v1/orgs/{org}/usage', () => {
     );
     const actions = await get(`/api/v1/orgs/${org}/usage?from=${today}&to=${tomorrow}&group_by=action&end_user=u`);
     expect(actions['totals']).toMatchObject({ requests: 2 });
+  });
+
+  test('200: members are who owns the token now, providers are upstreams, under the names that were asked for', async () => {
+    const mine = await api.org();
+    const [first, second] = [await api.token(mine), await api.token(mine)];
+    const own = (token: { id: string }, who: string | null) =>
+      api.db.query('update tokens set owner_id = $2 where token_id = $1', [token.id, who]);
+    const [ann, bob] = [(await person(api)).id, (await person(api)).id];
+    await own(first, ann);
+    await post(
+      api.db,
+      ...[first, first, second].map((token, index) =>
+        requestOf({ org: mine, token: token.id, atMs: early(index), over: { upstream: `u${index}` } }),
+      ),
+    );
+    const groups = async (query: string) => {
+      const page = await get(`/api/v1/orgs/${mine}/usage?from=${today}&to=${tomorrow}&measure=requests&${query}`);
+      const [bucket] = page['data'] as { results: { group: Record<string, string>; requests: number }[] }[];
+      return bucket?.results.map(({ group, requests }) => [group, requests]) ?? [];
+    };
+    expect(await groups('group_by=member')).toEqual([
+      [{ member: ann }, 2],
+      [{ member: null }, 1],
+    ]);
+    expect(await groups('group_by=provider,action&upstream=u1')).toEqual([[{ provider: 'u1', action: '/chat/completions' }, 1]]);
+    expect(await groups(`member=${ann},${bob}`)).toEqual([[{}, 2]]);
+    await own(first, bob);
+    expect(await groups(`group_by=member&member=${ann},${bob}`)).toEqual([[{ member: bob }, 2]]);
+    expect(await groups(`member=${ann}`)).toEqual([]);
   });
 
   test('400: ranges that are empty or too long, three groups, dimensions that are not there', async () => {

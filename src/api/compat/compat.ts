@@ -1,6 +1,6 @@
 import { isRequestId, newRequestId } from '../../domain/ids.js';
 import { errorFacts } from '../../telemetry/log.js';
-import { type BucketQuestion, readBuckets } from '../../usage/buckets.js';
+import { ALL_USAGE, type BucketQuestion, readBuckets } from '../../usage/buckets.js';
 import { readLog } from '../../usage/readLog.js';
 import type { TokenFacts } from '../../usage/tokenFacts.js';
 import type { ApiDeps } from '../deps.js';
@@ -92,7 +92,7 @@ const questionOf = (token: TokenFacts, width: BucketQuestion['width'], from: str
   groupBy: byModel ? ['model'] : [],
   measure: 'cost',
   top: 50,
-  filter: { onlyTokens: [token.token_id], models: [], tokenIds: [], endpoints: [], agents: [], conversations: [], endUsers: [] },
+  filter: { ...ALL_USAGE, onlyTokens: [token.token_id] },
 });
 
 async function usage(deps: ApiDeps, token: TokenFacts, query: URLSearchParams): Promise<object> {
