@@ -47,6 +47,7 @@ async function grant(db: Database, store: CreditStore, command: GrantCommand): P
     source: command.category === 'paid' ? 'cash:manual' : 'promo',
     expiresAtMs: command.expiresAt?.getTime() ?? null,
     reason: command.reason,
+    meta: { actor: command.actor },
     actor: command.actor,
   });
   const told = await projectOrg(db, store, command.orgId);

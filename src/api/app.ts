@@ -2,6 +2,7 @@ import type { RequestListener } from 'node:http';
 import { getRequestListener } from '@hono/node-server';
 import { OpenAPIHono, z } from '@hono/zod-openapi';
 import { newRequestId } from '../domain/ids.js';
+import { adminLedgerRoutes } from './adminLedger.js';
 import { auditRoutes } from './audit.js';
 import { balanceRoutes } from './balance.js';
 import { codeRoutes } from './codes.js';
@@ -25,6 +26,7 @@ import { reconciliationRoutes } from './reconciliation.js';
 import { redemptionRoutes } from './redemptions.js';
 import { roleRoutes } from './roles.js';
 import { answer, type Method, type Route, route } from './route.js';
+import { statementRoutes } from './statement.js';
 import { tokenActionRoutes } from './tokenActions.js';
 import { tokenRoutes } from './tokens.js';
 import { usageBucketRoutes } from './usageBuckets.js';
@@ -76,6 +78,8 @@ export const apiRoutes = (deps: ApiDeps): readonly Route[] => [
   ...grantRoutes(deps),
   ...deductionRoutes(deps),
   ...balanceRoutes(deps),
+  ...statementRoutes(deps),
+  ...adminLedgerRoutes(deps),
   ...limitRoutes(deps),
   ...codeRoutes(deps),
   ...redemptionRoutes(deps),

@@ -41,6 +41,8 @@ const NOTHING: Readonly<Record<string, string>> = {
   '{invite}': 'inv_00000000000000000000000000000000',
   '{session}': 'ses_00000000000000000000000000000000',
   '{date}': '2026-11-20',
+  '{transaction}': 'tx_999999999',
+  '{grant}': 'grant_999999999',
   '{provider}': 'nowhere',
 };
 

@@ -49,6 +49,7 @@ PATCH  /api/v1/me                                           · session · - · -
 GET    /api/v1/orgs/{org}                                   · * · * · ASF ·
 GET    /api/v1/orgs/{org}/audit                             · org.manage · - · ASF ·
 GET    /api/v1/orgs/{org}/balance                           · credits.read · balance:read · ASF ·
+GET    /api/v1/orgs/{org}/statement                         · credits.read · balance:read · ASF ·
 GET    /api/v1/orgs/{org}/events                            · credits.read · balance:read · ASF ·
 POST   /api/v1/orgs/{org}/redemptions                       · credits.redeem · topups:write · A · key
 POST   /api/v1/orgs/{org}/meter-events                      · tokens.manage · meter:write · A · key
@@ -101,6 +102,10 @@ GET    /api/v1/admin/orgs/{org}                             · - · - · ASF ·
 PATCH  /api/v1/admin/orgs/{org}                             · - · - · A · etag
 POST   /api/v1/admin/orgs/{org}/grants                      · - · - · AF · proof key
 POST   /api/v1/admin/orgs/{org}/deductions                  · - · - · AF · proof key
+GET    /api/v1/admin/orgs/{org}/ledger                      · - · - · ASF ·
+GET    /api/v1/admin/orgs/{org}/ledger/export               · - · - · ASF ·
+GET    /api/v1/admin/orgs/{org}/ledger/{transaction}        · - · - · ASF ·
+GET    /api/v1/admin/orgs/{org}/grants/{grant}/charges      · - · - · ASF ·
 GET    /api/v1/admin/code-batches                           · - · - · ASF ·
 POST   /api/v1/admin/code-batches                           · - · - · AF · proof key
 GET    /api/v1/admin/code-batches/{batch}                   · - · - · ASF ·
