@@ -9,6 +9,7 @@ import { deduct } from './ledger/deduct.js';
 import { chargeMeters } from './ledger/meter.js';
 import { postGrant } from './ledger/post.js';
 import { projectOrg, projectToken } from './ledger/project.js';
+import { bookAside, dropAside } from './ledger/setAside.js';
 import { readOrg } from './ledger/snapshot.js';
 
 /** The ledger and the hot store as the management side asks for them. */
@@ -20,6 +21,8 @@ export function createLedgerPort(db: Database, store: CreditStore): LedgerPort {
       const token = await ownToken({ db }, command.orgId);
       return deduct(db, store, { ...command, tokenId: token.id });
     },
+    bookAside: (command) => bookAside({ db, store }, command),
+    dropAside: (command) => dropAside({ db, store }, command),
     wallet: (orgId) => wallet(db, store, orgId),
     meter: (batch) => chargeMeters(db, store, batch),
     reconcile: async () => (await import('./ledger/reconcile.js')).reconcile({ db, store }),

@@ -12,22 +12,37 @@ export interface AuditLine {
   readonly hash: string;
 }
 
+export interface AuditFilter {
+  readonly orgId: string | null;
+  /** `token.create`, or `token` for everything about tokens. */
+  readonly action: string | null;
+  readonly actor: string | null;
+  readonly subject: string | null;
+  readonly from: string | null;
+  /** Exclusive. */
+  readonly to: string | null;
+}
+
 /** Newest first. */
 export async function listAudit(what: {
   ctx: Pick<AccountsContext, 'db'>;
-  orgId: string | null;
-  action: string | null;
+  filter: AuditFilter;
   before: number | null;
   limit: number;
 }): Promise<Page<AuditLine>> {
+  const { orgId, action, actor, subject, from, to } = what.filter;
   const rows = await what.ctx.db.query<{ line: AuditLine }>(
     `
     select to_jsonb(a) - 'previous_hash' as line from audit_log a
     where ($1::text is null or org_id = $1::text)
-      and ($2::text is null or action = $2::text)
-      and ($3::bigint is null or id < $3::bigint)
-    order by id desc limit $4::int`,
-    [what.orgId, what.action, what.before, what.limit + 1],
+      and ($2::text is null or action = $2::text or split_part(action, '.', 1) = $2::text)
+      and ($3::text is null or actor = $3::text)
+      and ($4::text is null or subject = $4::text)
+      and ($5::text is null or at >= $5::text::timestamptz)
+      and ($6::text is null or at < $6::text::timestamptz)
+      and ($7::bigint is null or id < $7::bigint)
+    order by id desc limit $8::int`,
+    [orgId, action, actor, subject, from, to, what.before, what.limit + 1],
     { idempotent: true },
   );
   return pageOf(

@@ -15,6 +15,8 @@ export async function updateOrg(what: {
   orgId: OrgId;
   changes: OrgChanges;
   ifMatch: string | null;
+  /** For the audit log. */
+  reason?: string | null;
 }): Promise<UpdatedOrg> {
   const { ctx, orgId } = what;
   const { db } = ctx;
@@ -35,13 +37,13 @@ export async function updateOrg(what: {
       select org_id, ${ORG_VIEW} as view, to_jsonb(o) - '${QUIET}'::text[] as facts from changed o
     ), audited as (
       insert into audit_log (org_id, actor, action, subject, details)
-      select after.org_id, $4, 'org.update', after.org_id, jsonb_build_object(
+      select after.org_id, $4, 'org.update', after.org_id, jsonb_strip_nulls(jsonb_build_object('reason', $5::text)) || jsonb_build_object(
         'before', (select jsonb_object_agg(key, value) from jsonb_each(seen.facts) where after.facts->key is distinct from value),
         'after', (select jsonb_object_agg(key, value) from jsonb_each(after.facts) where seen.facts->key is distinct from value))
       from after join seen using (org_id) where after.facts is distinct from seen.facts
     )
     select seen.view as old, after.view as new from seen left join after using (org_id)`,
-    [orgId, JSON.stringify(what.changes), what.ifMatch, nameOf(ctx.actor)],
+    [orgId, JSON.stringify(what.changes), what.ifMatch, nameOf(ctx.actor), what.reason ?? null],
     { idempotent: what.ifMatch === null },
   );
   const row = rows[0];

@@ -3,6 +3,7 @@ import { getRequestListener } from '@hono/node-server';
 import { OpenAPIHono, z } from '@hono/zod-openapi';
 import { newRequestId } from '../domain/ids.js';
 import { adminLedgerRoutes } from './adminLedger.js';
+import { asideRoutes } from './aside.js';
 import { auditRoutes } from './audit.js';
 import { balanceRoutes } from './balance.js';
 import { codeRoutes } from './codes.js';
@@ -98,6 +99,7 @@ export const apiRoutes = (deps: ApiDeps): readonly Route[] => [
   ...pricingRoutes(deps),
   ...eventRoutes(deps),
   ...reconciliationRoutes(deps),
+  ...asideRoutes(deps),
   ...auditRoutes(deps),
 ];
 

@@ -9,7 +9,7 @@ import type { ApiDeps } from './deps.js';
 import { noSuchOrg } from './orgs.js';
 import { badCursor, type Problem } from './problem.js';
 import { type Answer, answer, idParam, type Route, route } from './route.js';
-import { CursorQuery, LimitQuery, pageSchema, TimeOut, timeOut } from './schemas.js';
+import { CursorQuery, LimitQuery, pageSchema, TimeIn, TimeOut, timeOut } from './schemas.js';
 
 const AuditSchema = z
   .strictObject({
@@ -24,10 +24,24 @@ const AuditSchema = z
   })
   .openapi('AuditLine');
 
-const ActionQuery = z
-  .string()
-  .regex(/^[a-z_.]{1,60}$/, 'An action looks like token.create.')
-  .optional();
+const Filters = z.strictObject({
+  action: z
+    .string()
+    .regex(/^[a-z_]{1,40}(?:\.[a-z_]{1,40})?$/, 'An action looks like token.create; token alone means all about tokens.')
+    .optional(),
+  actor: z
+    .string()
+    .regex(/^[\w: .-]{1,100}$/, 'An actor looks like operator, person:usr_…, key:key_… or system:….')
+    .optional(),
+  subject: z
+    .string()
+    .regex(/^[\w.:@+-]{1,254}$/, 'A subject is an id, such as tok_07Ab12Cd34Ef56.')
+    .optional(),
+  from: TimeIn.optional(),
+  to: TimeIn.optional(),
+  limit: LimitQuery,
+  cursor: CursorQuery,
+});
 
 export function auditRoutes(deps: ApiDeps): readonly Route[] {
   const cursors = createCursors(deps.pepper);
@@ -38,12 +52,7 @@ export function auditRoutes(deps: ApiDeps): readonly Route[] {
       permission: 'operator.any',
       summary: 'Who changed what, newest first',
       tag: 'books',
-      query: z.strictObject({
-        limit: LimitQuery,
-        cursor: CursorQuery,
-        org_id: z.string().refine(isOrgId, 'An organization id looks like org_07Ab12Cd34Ef56Gh.').optional(),
-        action: ActionQuery,
-      }),
+      query: Filters.extend({ org_id: z.string().refine(isOrgId, 'An organization id looks like org_07Ab12Cd34Ef56Gh.').optional() }),
       answers: { 200: { description: 'A page', schema: pageSchema(AuditSchema) } },
       handle: ({ query, actor }) => auditPage({ deps, cursors, actor, query, orgId: query.org_id ?? null }),
     }),
@@ -54,7 +63,7 @@ export function auditRoutes(deps: ApiDeps): readonly Route[] {
       summary: 'Who changed what in this organization, newest first',
       tag: 'organizations',
       params: z.object({ org: idParam(isOrgId, 'org_07Ab12Cd34Ef56Gh') }),
-      query: z.strictObject({ limit: LimitQuery, cursor: CursorQuery, action: ActionQuery }),
+      query: Filters,
       answers: { 200: { description: 'A page', schema: pageSchema(AuditSchema) } },
       handle: async ({ params, query, actor }) => {
         if (!(await readOrg({ ctx: deps, orgId: params.org }))) return noSuchOrg();
@@ -68,16 +77,17 @@ async function auditPage(asked: {
   readonly deps: ApiDeps;
   readonly cursors: Cursors;
   readonly actor: Actor;
-  readonly query: { readonly limit: number; readonly cursor?: string | undefined; readonly action?: string | undefined };
+  readonly query: z.output<typeof Filters>;
   readonly orgId: string | null;
 }): Promise<Answer | Problem> {
   const { deps, cursors, actor, query, orgId } = asked;
-  const action = query.action ?? null;
-  const filters = ['audit', orgId, action];
+  const { action = null, actor: by = null, subject = null, from = null, to = null } = query;
+  const filter = { orgId, action, actor: by, subject, from, to };
+  const filters = ['audit', filter];
   const place = query.cursor === undefined ? [] : cursors.read(query.cursor, filters);
   if (typeof place === 'string') return badCursor(place);
   const before = place[0] === undefined ? null : Number(place[0]);
-  const page = await listAudit({ ctx: contextFor(deps, actor), orgId, action, before, limit: query.limit });
+  const page = await listAudit({ ctx: contextFor(deps, actor), filter, before, limit: query.limit });
   const last = page.rows.at(-1);
   return answer(200, {
     data: page.rows.map((line) => ({ ...line, at: timeOut(line.at) })),

@@ -7,6 +7,7 @@ import type { OrgId } from '../domain/ids.js';
 import type { CreditSettings } from '../domain/settings.js';
 import type { Deducted } from '../ledger/deduct.js';
 import type { MeterCharge, Metered } from '../ledger/meter.js';
+import type { Resolved } from '../ledger/setAside.js';
 import type { PriceBook } from '../pricing/book.js';
 import type { TokenCounter } from '../pricing/tokens.js';
 import type { Log } from '../telemetry/log.js';
@@ -38,6 +39,9 @@ export interface LedgerPort {
   grant(command: GrantCommand): Promise<Granted | { readonly kind: 'unknown_org' }>;
   /** Takes credits back, never more than is free. */
   deduct(command: DeductCommand): Promise<Deducted>;
+  /** Charges that were set aside: booked after all, or given up. */
+  bookAside(command: { readonly id: number; readonly actor: string }): Promise<Resolved>;
+  dropAside(command: { readonly id: number; readonly actor: string; readonly reason: string }): Promise<Resolved>;
   wallet(orgId: OrgId): Promise<Wallet | undefined>;
   reconcile(): Promise<Reconciliation>;
   /** Charges events that happened outside `/v1`, all or none. */

@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi';
 import type { AccountsContext } from '../accounts/context.js';
 import { createOrg } from '../accounts/createOrg.js';
-import { listOrgs } from '../accounts/listOrgs.js';
+import { type ListedOrg, listOrgs, readListedOrg } from '../accounts/listOrgs.js';
 import type { Org, OrgChanges } from '../accounts/org.js';
 import { readOrg } from '../accounts/readOrg.js';
 import { updateOrg } from '../accounts/updateOrg.js';
@@ -11,7 +11,7 @@ import { contextFor } from './context.js';
 import { createCursors } from './cursor.js';
 import { type ApiDeps, shown } from './deps.js';
 import { badCursor, changedMeanwhile, idempotencyMismatch, invalid, notFound, notInForce, type Problem } from './problem.js';
-import { type Answer, answer, type Call, idParam, type Route, route } from './route.js';
+import { answer, idParam, type Route, route } from './route.js';
 import { AmountIn, AmountOutSchema, CursorQuery, LimitQuery, pageSchema, TimeOut, text, timeOut } from './schemas.js';
 
 const OrgSchema = z
@@ -36,6 +36,15 @@ const OrgSchema = z
   })
   .openapi('Organization');
 
+const ListedOrgSchema = OrgSchema.extend({
+  /** As booked; what running requests set aside is in the organization's balance. */
+  wallet: z.strictObject({ booked: AmountOutSchema, debt: AmountOutSchema, month_spent: AmountOutSchema }),
+  limit_state: z.enum(['ok', 'alert', 'limited']),
+  members: z.int(),
+  /** Not revoked. */
+  tokens: z.int(),
+}).openapi('ListedOrganization');
+
 const OrgParams = z.object({ org: idParam(isOrgId, 'org_07Ab12Cd34Ef56Gh') });
 
 const LimitIn = z
@@ -57,6 +66,7 @@ const OrgPatch = z.strictObject({
   group: text(100).optional(),
   prices: z.record(z.string().min(1).max(256), z.unknown()).nullable().optional(),
   time_zone: z.string().refine(isTimeZone, 'Name a time zone such as "Europe/Berlin" or "UTC".').optional(),
+  reason: text(500).optional().openapi({ description: 'For the audit log.' }),
 });
 
 export function orgRoutes(deps: ApiDeps): readonly Route[] {
@@ -90,18 +100,25 @@ function listRoute(deps: ApiDeps): Route {
     permission: 'operator.any',
     summary: 'All organizations, newest first',
     tag: 'organizations',
-    query: z.strictObject({ limit: LimitQuery, cursor: CursorQuery, status: z.enum(['active', 'suspended']).optional() }),
-    answers: { 200: { description: 'A page', schema: pageSchema(OrgSchema) } },
+    query: z.strictObject({
+      limit: LimitQuery,
+      cursor: CursorQuery,
+      status: z.enum(['active', 'suspended']).optional(),
+      q: text(200).optional().openapi({ description: 'An id, or a part of the name.' }),
+      group: text(100).optional(),
+    }),
+    answers: { 200: { description: 'A page', schema: pageSchema(ListedOrgSchema) } },
     handle: async ({ query, actor }) => {
-      const filters = ['orgs', query.status ?? null];
+      const filter = { status: query.status ?? null, q: query.q ?? null, group: query.group ?? null };
+      const filters = ['orgs', filter];
       const place = query.cursor === undefined ? [] : cursors.read(query.cursor, filters);
       if (typeof place === 'string') return badCursor(place);
       const [createdAt, orgId] = place;
       const after = createdAt && orgId ? { createdAt, orgId } : null;
-      const page = await listOrgs({ ctx: contextFor(deps, actor), status: query.status ?? null, after, limit: query.limit });
-      const last = page.rows.at(-1);
+      const page = await listOrgs({ ctx: contextFor(deps, actor), filter, after, limit: query.limit });
+      const last = page.rows.at(-1)?.org;
       return answer(200, {
-        data: page.rows.map((org) => orgOut(deps, org)),
+        data: page.rows.map((one) => listedOut(deps, one)),
         has_more: page.hasMore,
         next_cursor: page.hasMore && last ? cursors.make([last.created_at, last.org_id], filters) : null,
       });
@@ -114,11 +131,14 @@ const readRoute = (deps: ApiDeps): Route =>
     method: 'get',
     path: '/api/v1/admin/orgs/{org}',
     permission: 'operator.any',
-    summary: 'One organization',
+    summary: 'One organization, with what it has and has spent',
     tag: 'organizations',
     params: OrgParams,
-    answers: { 200: { description: 'The organization', schema: OrgSchema } },
-    handle: (call) => showOrg(deps, call),
+    answers: { 200: { description: 'The organization', schema: ListedOrgSchema } },
+    handle: async ({ params, actor }) => {
+      const found = await readListedOrg({ ctx: contextFor(deps, actor), orgId: params.org });
+      return found ? answer(200, listedOut(deps, found), { etag: `"${found.org.etag}"` }) : noSuchOrg();
+    },
   });
 
 /** The same for whoever belongs to it. */
@@ -131,13 +151,11 @@ const ownRoute = (deps: ApiDeps): Route =>
     tag: 'organizations',
     params: OrgParams,
     answers: { 200: { description: 'The organization', schema: OrgSchema } },
-    handle: (call) => showOrg(deps, call),
+    handle: async ({ params, actor }) => {
+      const org = await readOrg({ ctx: contextFor(deps, actor), orgId: params.org });
+      return org ? answer(200, orgOut(deps, org), { etag: `"${org.etag}"` }) : noSuchOrg();
+    },
   });
-
-async function showOrg(deps: ApiDeps, call: Call<z.output<typeof OrgParams>, unknown, unknown>): Promise<Answer | Problem> {
-  const org = await readOrg({ ctx: contextFor(deps, call.actor), orgId: call.params.org });
-  return org ? answer(200, orgOut(deps, org), { etag: `"${org.etag}"` }) : noSuchOrg();
-}
 
 const updateRoute = (deps: ApiDeps): Route =>
   route({
@@ -154,7 +172,8 @@ const updateRoute = (deps: ApiDeps): Route =>
       const problem = pricingProblem(deps, body);
       if (problem) return problem;
       const ctx: AccountsContext = contextFor(deps, actor);
-      const updated = await updateOrg({ ctx, orgId: params.org, changes: changesOf(body), ifMatch });
+      const { reason = null, ...changes } = body;
+      const updated = await updateOrg({ ctx, orgId: params.org, changes: changesOf(changes), ifMatch, reason });
       switch (updated.kind) {
         case 'unknown_org':
           return noSuchOrg();
@@ -167,7 +186,7 @@ const updateRoute = (deps: ApiDeps): Route =>
     },
   });
 
-function changesOf(body: z.output<typeof OrgPatch>): OrgChanges {
+function changesOf(body: Omit<z.output<typeof OrgPatch>, 'reason'>): OrgChanges {
   const { limit, group, ...plain } = body;
   const named = typeof limit === 'object' && limit !== null ? limit : { amount: limit ?? null };
   return {
@@ -222,6 +241,17 @@ function orgOut(deps: ApiDeps, org: Org): z.input<typeof OrgSchema> {
     time_zone: org.time_zone,
     created_at: timeOut(org.created_at),
     updated_at: timeOut(org.updated_at),
+  };
+}
+
+function listedOut(deps: ApiDeps, { org, ...listed }: ListedOrg): z.input<typeof ListedOrgSchema> {
+  const { avail, debt, month_spent: spent, alert_threshold: alert, members, tokens } = listed;
+  return {
+    ...orgOut(deps, org),
+    wallet: { booked: shown(deps, avail), debt: shown(deps, debt === 0 ? 0 : -debt), month_spent: shown(deps, spent) },
+    limit_state: org.monthly_limit !== null && spent >= org.monthly_limit ? 'limited' : alert !== null && spent > alert ? 'alert' : 'ok',
+    members,
+    tokens,
   };
 }
 

@@ -1,3 +1,4 @@
+import { asideVerbs } from './aside.js';
 import { codeVerbs } from './codes.js';
 import { doctorVerb } from './doctor.js';
 import { printHelp } from './help.js';
@@ -19,6 +20,7 @@ export const verbsOf = (reconcile: ReconcileDirectly): readonly Verb[] => [
   ...manageVerbs,
   ...tokenVerbs,
   ...codeVerbs,
+  ...asideVerbs,
   ...localVerbs.slice(3),
   doctorVerb,
 ];

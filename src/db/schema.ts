@@ -185,6 +185,9 @@ export const poisonRows = pgTable('poison_rows', {
   event: text().notNull(),
   error: text().notNull(),
   resolved_at: moment(),
+  resolution: text(),
+  resolved_by: text(),
+  note: text(),
 });
 
 export const priceVersions = pgTable('price_versions', {

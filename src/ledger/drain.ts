@@ -162,7 +162,7 @@ function mergeTokens(left: readonly PostedOrg[], right: readonly PostedOrg[]): M
 }
 
 /** Values Postgres refuses are the row's fault; everything else is ours or the server's, and no reason to drop a row. */
-function isAboutData(error: unknown): boolean {
+export function isAboutData(error: unknown): boolean {
   return /^(?:22|23|P0001)/.test(databaseError(error).code);
 }
 

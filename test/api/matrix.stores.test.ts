@@ -43,6 +43,7 @@ const NOTHING: Readonly<Record<string, string>> = {
   '{date}': '2026-11-20',
   '{transaction}': 'tx_999999999',
   '{grant}': 'grant_999999999',
+  '{aside}': 'aside_999999999',
   '{provider}': 'nowhere',
 };
 

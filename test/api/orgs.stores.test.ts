@@ -55,6 +55,25 @@ describe('GET /api/v1/admin/orgs', () => {
     expect(seen.length).toBeGreaterThanOrEqual(5);
   });
 
+  test('200: searched by a part of the name, by id and by group, with what each has and has spent', async () => {
+    const id = await api.org('Zürich 100% _Trams');
+    const found = async (query: string) =>
+      ((await api.call('GET', `/api/v1/admin/orgs?${query}`)).body['data'] as unknown as { id: string }[]).map((one) => one.id);
+    for (const q of ['zürich', '100%25', '_tr', id]) expect(await found(`q=${q}`), q).toEqual([id]);
+    expect(await found('q=zurich')).toEqual([]);
+    await api.call('PATCH', `/api/v1/admin/orgs/${id}`, { group: 'vip', limit: 5 });
+    await api.call('POST', `/api/v1/admin/orgs/${id}/grants`, { credits: 7, reason: 'test' });
+    await api.token(id);
+    expect(await found('group=vip&q=trams')).toEqual([id]);
+    expect((await api.call('GET', `/api/v1/admin/orgs/${id}`)).body).toMatchObject({
+      group: 'vip',
+      wallet: { booked: { credits: '7' }, debt: { credits: '0' }, month_spent: { credits: '0' } },
+      limit_state: 'ok',
+      members: 0,
+      tokens: 1,
+    });
+  });
+
   test('400: a cursor of other filters, a forged one, and limits out of range', async () => {
     const cursor = (await api.call('GET', '/api/v1/admin/orgs?limit=1')).body['next_cursor'];
     const codes = await Promise.all(
@@ -129,6 +148,15 @@ describe('GET and PATCH /api/v1/admin/orgs/{org}', () => {
     await api.call('PATCH', `/api/v1/admin/orgs/${id}`, { name: 'After' });
     const lines = (await api.call('GET', `/api/v1/admin/audit?org_id=${id}`)).body['data'] as unknown as Record<string, unknown>[];
     expect(lines.map(({ action }) => action)).toEqual(['org.update', 'org.create']);
+    await api.call('PATCH', `/api/v1/admin/orgs/${id}`, { status: 'suspended', reason: 'unpaid' });
+    const of = async (query: string) =>
+      (await api.call('GET', `/api/v1/admin/audit?org_id=${id}&${query}`)).body['data'] as unknown as unknown[];
+    expect(await of('action=org&limit=1')).toMatchObject([{ details: { reason: 'unpaid', after: { status: 'suspended' } } }]);
+    expect(
+      [await of('actor=operator'), await of('actor=nobody'), await of(`subject=${id}`), await of('subject=x')].map((one) => one.length),
+    ).toEqual([...[3, 0, 3, 0]]);
+    expect(await of('to=2020-01-01T00:00:00Z')).toEqual([]);
+    expect(await of('from=2020-01-01T00:00:00Z')).toHaveLength(3);
     expect(lines[0]).toMatchObject({ actor: 'operator', subject: id, details: { before: { name: 'Before' }, after: { name: 'After' } } });
   });
 });

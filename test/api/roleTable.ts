@@ -112,6 +112,9 @@ GET    /api/v1/admin/code-batches/{batch}                   · - · - · ASF ·
 POST   /api/v1/admin/code-batches/{batch}/disable           · - · - · AF ·
 GET    /api/v1/admin/code-batches/{batch}/redemptions       · - · - · ASF ·
 GET    /api/v1/admin/reconciliation                         · - · - · AF ·
+GET    /api/v1/admin/set-aside                              · - · - · ASF ·
+POST   /api/v1/admin/set-aside/{aside}/book                 · - · - · AF ·
+POST   /api/v1/admin/set-aside/{aside}/drop                 · - · - · AF · proof
 GET    /api/v1/admin/audit                                  · - · - · ASF ·
 GET    /api/v1/admin/users                                  · - · - · ASF ·
 GET    /api/v1/admin/users/{person}                         · - · - · ASF ·
