@@ -77,6 +77,7 @@ export function createOffice(deps: OfficeDeps): Office {
     sessions: people.sessions,
     people,
     credits: settings.credits,
+    compat: settings.compat,
     ledger,
     live,
     prices: deps.prices,

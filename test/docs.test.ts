@@ -51,7 +51,11 @@ const headingsOf = (text: string): ReadonlySet<string> =>
 
 describe('errors', () => {
   const documented = new Set([...page('docs/errors.md').matchAll(/^\| `(\w+)` \|/gm)].map(([, code = '']) => code));
-  const raised = codesIn([...sources('src/gateway'), ...sources('src/pricing').filter(({ path }) => path.endsWith('estimate.ts'))]);
+  const raised = codesIn([
+    ...sources('src/gateway'),
+    ...sources('src/api/compat'),
+    ...sources('src/pricing').filter(({ path }) => path.endsWith('estimate.ts')),
+  ]);
 
   test('every code that /v1 can answer is explained', () => {
     expect(raised.size).toBeGreaterThan(40);
@@ -72,6 +76,7 @@ const CODE_AT = new Map([
   ['upstreamError', 1],
   ['bad', 2],
   ['fault', 0],
+  ['refusal', 1],
 ]);
 
 /** Codes as they stand in the sources; `missing_${key}` stands for whatever may be in its place. */

@@ -4,7 +4,7 @@ import type { Sessions } from '../accounts/people/session.js';
 import type { AmountOut, MicroCredits } from '../domain/credits.js';
 import { amountOut } from '../domain/credits.js';
 import type { OrgId } from '../domain/ids.js';
-import type { CreditSettings } from '../domain/settings.js';
+import type { CompatSettings, CreditSettings } from '../domain/settings.js';
 import type { Deducted } from '../ledger/deduct.js';
 import type { MeterCharge, Metered } from '../ledger/meter.js';
 import type { Resolved } from '../ledger/setAside.js';
@@ -26,6 +26,7 @@ export interface ApiDeps {
   readonly sessions: Sessions;
   readonly people: People;
   readonly credits: CreditSettings;
+  readonly compat: CompatSettings;
   readonly ledger: LedgerPort;
   readonly prices: () => PriceBook;
   /** The tokenizer that bills, in a thread of its own. */

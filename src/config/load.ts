@@ -9,7 +9,7 @@ import { type Finding, findingAt } from './finding.js';
 import { readMail, readProviders, readSignUp } from './people.js';
 import { readPrices } from './prices.js';
 import { or, readBoolean } from './scalars.js';
-import { readCredits, readGateway, readServer } from './settings.js';
+import { readCompat, readCredits, readGateway, readServer } from './settings.js';
 import { readUpstreams } from './upstreams.js';
 
 export type Loaded =
@@ -49,6 +49,7 @@ const TOP = [
   'signup',
   'mail',
   'oauth',
+  'compat',
 ] as const;
 
 /** Reads everything and says everything that is wrong with it at once. The result is frozen. Never throws. */
@@ -73,6 +74,7 @@ export function loadConfig(options: LoadOptions): Loaded {
     signUp: readSignUp(at.signup, trialCredits),
     mail: readMail(at.mail),
     providers: readProviders(at.oauth),
+    compat: readCompat(at.compat),
   };
   const prices = readPrices(
     { base, groups: at.groups, models: at.models, meters: at.meters, defaults: at.default_prices, partBounds: at.part_bounds },

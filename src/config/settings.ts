@@ -1,5 +1,5 @@
 import { MICRO_MAX, MICRO_PER_CREDIT } from '../domain/credits.js';
-import type { CreditSettings, GatewaySettings, Role, Settings } from '../domain/settings.js';
+import type { CompatSettings, CreditSettings, GatewaySettings, Role, Settings } from '../domain/settings.js';
 import type { Cursor } from './cursor.js';
 import { or, readBytes, readDurationMs, readOneOf, readText, readWhole } from './scalars.js';
 
@@ -84,6 +84,12 @@ function readValue(at: Cursor): CreditSettings['value'] {
     at.wrong(`a value of at least ${SMALLEST_VALUE.toFixed(5)}: balances hold up to 999,999,999 credits, which would be worth too little`);
   }
   return { amount, currency: match[3] ?? '' };
+}
+
+export function readCompat(at: Cursor): CompatSettings {
+  const { credits_scope } = at.fields(['credits_scope']);
+  // An application that holds a token has no business with the balance of the whole organization, unless somebody says so.
+  return { creditsScope: or(credits_scope, (here) => readOneOf(here, ['token', 'org']), 'token') };
 }
 
 const GATEWAY_KEYS = [

@@ -21,6 +21,12 @@ export interface Settings {
   readonly signUp: SignUpSettings;
   readonly mail: MailSettings | null;
   readonly providers: readonly ProviderSettings[];
+  readonly compat: CompatSettings;
+}
+
+export interface CompatSettings {
+  /** What a token learns where clients of other services ask for credits and usage: of itself, or of its organization. */
+  readonly creditsScope: 'token' | 'org';
 }
 
 export interface SignUpSettings {

@@ -16,6 +16,7 @@ import type { Journal } from './journal.js';
 import { models } from './models.js';
 import { createOpenRequests } from './open.js';
 import { createOutbox } from './outbox.js';
+import { QUESTIONS } from './questions.js';
 import { createRecovery } from './recovery.js';
 import { relay } from './relay.js';
 import { createSettlements } from './settlements.js';
@@ -128,18 +129,6 @@ const shuttingDown = (): GatewayError => unavailable('This server is shutting do
 
 const MODELS = '/v1/models';
 
-/** Questions of a token about itself, in the words of other services. */
-const COMPAT: ReadonlySet<string> = new Set(
-  [
-    'key',
-    'auth/key',
-    'credits',
-    'generation',
-    'usage',
-    ...['subscription', 'usage', 'credit_grants'].map((name) => `dashboard/billing/${name}`),
-  ].map((name) => `/v1/${name}`),
-);
-
 /** Exact paths or nothing: an unknown path is refused, never passed on unpriced. */
 async function route(parts: GatewayParts, compat: RequestListener | null, req: IncomingMessage, res: ServerResponse): Promise<void> {
   const { method = 'GET', url = '/' } = req;
@@ -154,7 +143,7 @@ async function route(parts: GatewayParts, compat: RequestListener | null, req: I
     if (method !== 'GET') return refuse(res, wrongMethod(method, 'GET'));
     return models(parts, req, res, path === MODELS ? null : decoded(path.slice(MODELS.length + 1)));
   }
-  if (compat && COMPAT.has(path)) return void compat(req, res);
+  if (compat && QUESTIONS.has(path)) return void compat(req, res);
   return refuse(res, unknownPath(method, path));
 }
 

@@ -111,20 +111,35 @@ test('/v1/usage: pages of buckets with this token’s requests alone', async () 
     batch: null,
     cost: 0.003,
   };
-  const page = (start_time: number, length: number, one: object) => ({
-    object: 'page',
-    data: [{ object: 'bucket', start_time, end_time: start_time + length, results: [one] }],
-    has_more: false,
-    next_page: null,
+  // Around midnight, and around the hour, the range touches two buckets; the last one is meant.
+  const last = async (query: string) => {
+    const { data, ...page } = (await ask(`/v1/usage?${query}`)).body as { data?: unknown[] };
+    expect(page).toEqual({ object: 'page', has_more: false, next_page: null });
+    return data?.at(-1);
+  };
+  const bucket = (start_time: number, length: number, one: object) => ({
+    object: 'bucket',
+    ...{ start_time, end_time: start_time + length, results: [one] },
   });
-  expect((await ask(`/v1/usage?start_time=${start}&group_by=model`)).body).toEqual(page(day, 86_400, result));
+  expect(await last(`start_time=${start}&group_by=model`)).toEqual(bucket(day, 86_400, result));
   const hour = Math.floor(NOW / 3_600_000) * 3_600;
-  expect((await ask(`/v1/usage?start_time=${start}&bucket_width=1h`)).body).toEqual(page(hour, 3_600, { ...result, model: null }));
+  const until = `end_time=${Math.ceil((NOW + 1) / 1000)}`;
+  expect(await last(`start_time=${start}&${until}&bucket_width=1h`)).toEqual(bucket(hour, 3_600, { ...result, model: null }));
+  const minute = Math.floor(NOW / 60_000) * 60;
+  expect(await last(`start_time=${start}&${until}&bucket_width=1m`)).toEqual(bucket(minute, 60, { ...result, model: null }));
+  const long = (await ask(`/v1/usage?start_time=${start - 40 * 86_400}`)).body;
+  expect(long).toMatchObject({ has_more: true, data: { length: 31 } });
+  expect((await ask(`/v1/usage?start_time=${start - 40 * 86_400}&page=${String(long['next_page'])}`)).body).toMatchObject({
+    has_more: false,
+  });
   for (const [query, code] of [
     ['start_time=now', 'invalid_time'],
-    [`start_time=${start - 40 * 86_400}`, 'invalid_range'],
-    ['bucket_width=1m', 'invalid_bucket_width'],
+    [`start_time=${start}&end_time=${start}`, 'invalid_range'],
+    ['bucket_width=1w', 'invalid_bucket_width'],
     ['group_by=colour', 'invalid_group_by'],
+    ['limit=32', 'invalid_limit'],
+    ['page=nonsense', 'invalid_page'],
+    ['project_ids=x', 'invalid_filter'],
   ])
     expect(await ask(`/v1/usage?${query}`), query).toMatchObject({ status: 400, body: { error: { code } } });
 });

@@ -154,6 +154,7 @@ export function rigOf(db: Database, store: CreditStore, options: ApiOptions): Ri
     sessions: options.people ? people.sessions : signedInByHeader,
     people,
     credits: { name: 'credit', value: { amount: '0.01', currency: 'USD' } },
+    compat: { creditsScope: 'token' },
     prices: () => book,
     counter: createTokenCounter(),
     log: pino({ level: 'silent' }),

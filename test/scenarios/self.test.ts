@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { COMPAT_PATHS } from '../../src/api/compat/compat.js';
+import { ORGANIZATION_PATHS } from '../../src/api/compat/organization.js';
 import { freshDatabase, type TestDatabase } from '../support/postgres.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { type Farebox, startFarebox } from '../support/server.js';
@@ -58,5 +60,9 @@ test('a token learns what it spent, and whoever watches hears of it, through gat
   });
   expect(await ask('/dashboard/billing/usage')).toMatchObject({ status: 200, body: { object: 'list' } });
   expect((await ask('/v1/key/')).status).toBe(404);
-  expect((await ask('/v1/organization/costs')).status).toBe(404);
+  const costs = (await ask('/v1/organization/costs')).body['data'] as { results: { amount: { value: number } }[] }[];
+  expect(costs.flatMap(({ results }) => results.map((one) => one.amount.value))).toEqual([Number(amount)]);
+  for (const path of [...COMPAT_PATHS, ...ORGANIZATION_PATHS])
+    expect((await ask(path)).status, path).toBe(path === '/v1/generation' ? 400 : 200);
+  expect((await ask('/v1/organization/users')).status).toBe(404);
 });

@@ -1,26 +1,30 @@
 import { isRequestId, newRequestId } from '../../domain/ids.js';
 import { errorFacts } from '../../telemetry/log.js';
-import { ALL_USAGE, type BucketQuestion, readBuckets } from '../../usage/buckets.js';
+import { ALL_USAGE, readBuckets } from '../../usage/buckets.js';
 import { readLog } from '../../usage/readLog.js';
 import type { TokenFacts } from '../../usage/tokenFacts.js';
 import type { ApiDeps } from '../deps.js';
 import { problemOf } from '../errors.js';
+import { dayAfter, dayAt } from '../usageQuery.js';
+import { accountOf } from './account.js';
 import { type CompatError, identify, refusal } from './identify.js';
+import { identifyScope, ORGANIZATION_PATHS, organizationUsage, WIDTHS } from './organization.js';
+import { pageOf, type Scope } from './page.js';
 import { billingUsageOut, creditsOut, generationOut, grantsOut, keyOut, subscriptionOut, usageOut } from './shapes.js';
 
 type Handler = (deps: ApiDeps, token: TokenFacts, query: URLSearchParams) => Promise<object> | object;
 
 const BILLING: readonly (readonly [string, Handler])[] = [
-  ['subscription', (deps, token) => subscriptionOut(deps, token)],
+  ['subscription', async (deps, token) => subscriptionOut(deps, await accountOf(deps, token))],
   ['usage', billingUsage],
-  ['credit_grants', (deps, token) => grantsOut(deps, token)],
+  ['credit_grants', async (deps, token) => grantsOut(deps, await accountOf(deps, token))],
 ];
 
 /** What a token may ask about itself, in the shapes of the services whose clients it is used with. */
 const HANDLERS = new Map<string, Handler>([
   ['/v1/key', (deps, token) => keyOut(deps, token)],
   ['/v1/auth/key', (deps, token) => keyOut(deps, token)],
-  ['/v1/credits', (deps, token) => creditsOut(deps, token)],
+  ['/v1/credits', async (deps, token) => creditsOut(deps, await accountOf(deps, token))],
   ['/v1/generation', generation],
   ['/v1/usage', usage],
   ...BILLING.flatMap(([name, handler]) => [
@@ -29,24 +33,42 @@ const HANDLERS = new Map<string, Handler>([
   ]),
 ]);
 
+/** What only a token may ask, about itself. */
 export const COMPAT_PATHS: readonly string[] = [...HANDLERS.keys()];
+const ORGANIZATION: ReadonlySet<string> = new Set(ORGANIZATION_PATHS);
 
 export async function answerCompat(deps: ApiDeps, request: Request, address: string | undefined): Promise<Response> {
   const requestId = newRequestId();
   try {
     const url = new URL(request.url);
-    const handler = HANDLERS.get(url.pathname);
-    if (!handler) return respond(refusal(404, 'unknown_url', 'There is nothing at this path.'), requestId);
+    const { pathname, searchParams } = url;
+    if (!HANDLERS.has(pathname) && !ORGANIZATION.has(pathname))
+      return respond(refusal(404, 'unknown_url', 'There is nothing at this path.'), requestId);
     if (request.method !== 'GET' && request.method !== 'HEAD')
       return respond(refusal(405, 'method_not_allowed', `${request.method.slice(0, 20)} is not allowed here. Use GET.`), requestId);
-    const token = await identify(deps, request.headers, address);
-    if ('kind' in token) return respond(token, requestId);
-    return respond(await handler(deps, token, url.searchParams), requestId);
+    return respond(await answerTo(deps, { pathname, searchParams, headers: request.headers, address }), requestId);
   } catch (error) {
     deps.log.error({ request_id: requestId, err: errorFacts(error) }, 'a question of a token about itself failed');
     const { status, code, detail } = problemOf(error);
     return respond({ kind: 'error', status, code, type: 'api_error', message: detail }, requestId);
   }
+}
+
+interface Question {
+  readonly pathname: string;
+  readonly searchParams: URLSearchParams;
+  readonly headers: Headers;
+  readonly address: string | undefined;
+}
+
+async function answerTo(deps: ApiDeps, { pathname, searchParams, headers, address }: Question): Promise<object> {
+  const handler = HANDLERS.get(pathname);
+  if (handler) {
+    const token = await identify(deps, headers, address);
+    return 'kind' in token ? token : handler(deps, token, searchParams);
+  }
+  const scope = await identifyScope(deps, headers, address);
+  return 'kind' in scope ? scope : organizationUsage(deps, scope, pathname, searchParams);
 }
 
 function respond(body: object, requestId: string): Response {
@@ -81,65 +103,27 @@ async function generation(deps: ApiDeps, token: TokenFacts, query: URLSearchPara
   return generationOut(deps, row);
 }
 
-const HOUR_S = 3_600;
-const DAY_S = 86_400;
-
-const questionOf = (token: TokenFacts, width: BucketQuestion['width'], from: string, to: string, byModel: boolean): BucketQuestion => ({
-  orgId: token.org_id,
-  width,
-  from,
-  to,
-  groupBy: byModel ? ['model'] : [],
-  measure: 'cost',
-  top: 50,
-  filter: { ...ALL_USAGE, onlyTokens: [token.token_id] },
-});
-
+/** Of this very token, whatever it was: all buckets that one page may have, and what they cost. */
 async function usage(deps: ApiDeps, token: TokenFacts, query: URLSearchParams): Promise<object> {
-  const width = query.get('bucket_width') ?? '1d';
-  if (width !== '1d' && width !== '1h') return refusal(400, 'invalid_bucket_width', 'bucket_width is 1d or 1h.', 'bucket_width');
-  const groups = query
-    .getAll('group_by')
-    .flatMap((one) => one.split(','))
-    .map((one) => one.replace(/\[\]$/, ''));
-  if (groups.some((one) => one !== 'model' && one !== 'api_key_id'))
-    return refusal(400, 'invalid_group_by', 'group_by is model or api_key_id.', 'group_by');
-  const now = Math.ceil(deps.clock.nowMs() / 1000);
-  const most = width === '1d' ? 31 * DAY_S : 168 * HOUR_S;
-  const end = secondsOf(query.get('end_time')) ?? now;
-  const start = secondsOf(query.get('start_time')) ?? end - (width === '1d' ? 7 * DAY_S : DAY_S);
-  if (Number.isNaN(start) || Number.isNaN(end))
-    return refusal(400, 'invalid_time', 'start_time and end_time are seconds since 1970.', 'start_time');
-  if (!(start < end) || end - start > most)
-    return refusal(
-      400,
-      'invalid_range',
-      `end_time must be later than start_time, by at most ${width === '1d' ? '31 days' : '168 hours'}.`,
-      'end_time',
-    );
-  const byModel = groups.includes('model');
-  const hours = width === '1h';
-  const from = hours ? new Date(start * 1000).toISOString() : dayIn(token.time_zone, start * 1000);
-  const to = hours ? new Date(end * 1000).toISOString() : dayAfter(dayIn(token.time_zone, end * 1000 - 1));
-  return usageOut(deps, await readBuckets(deps.db, questionOf(token, width, from, to, byModel)), byModel, token.token_id);
+  const widths = Object.fromEntries(Object.entries(WIDTHS).map(([width, { most }]) => [width, { usual: most, most }]));
+  const groups = { model: 'model', api_key_id: 'token' } as const;
+  const page = await pageOf(deps, scopeOf(token), query, { widths, groups, filters: ['models'], endpoints: null });
+  return 'kind' in page ? page : usageOut(deps, page, token.token_id);
 }
+
+const scopeOf = (token: TokenFacts): Scope => ({ orgId: token.org_id, timeZone: token.time_zone, onlyTokens: [token.token_id] });
 
 async function billingUsage(deps: ApiDeps, token: TokenFacts, query: URLSearchParams): Promise<object> {
-  const from = query.get('start_date') ?? dayIn(token.time_zone, Date.parse(token.created_at));
-  const to = query.get('end_date') ?? dayAfter(dayIn(token.time_zone, deps.clock.nowMs()));
-  if (!isDay(from) || !isDay(to)) return refusal(400, 'invalid_date', 'Write start_date and end_date as 2026-11-20.', 'start_date');
+  const from = query.get('start_date') ?? dayAt(Date.parse(token.created_at), token.time_zone);
+  const to = query.get('end_date') ?? dayAfter(dayAt(deps.clock.nowMs(), token.time_zone));
+  if (!isDay(from) || !isDay(to))
+    return refusal(400, 'invalid_date', 'Write start_date and end_date as 2026-11-20.', isDay(from) ? 'end_date' : 'start_date');
   if (from >= to)
     return refusal(400, 'invalid_range', 'end_date is not part of the range, so it must be later than start_date.', 'end_date');
-  return billingUsageOut(deps, await readBuckets(deps.db, questionOf(token, '1d', from, to, true)));
-}
-
-function secondsOf(text: string | null): number | undefined {
-  if (text === null) return undefined;
-  return /^\d{1,11}$/.test(text) ? Number(text) : Number.NaN;
+  const onlyTokens = deps.compat.creditsScope === 'org' ? null : [token.token_id];
+  const question = { orgId: token.org_id, width: '1d', from, to, groupBy: ['model'], measure: 'cost', top: 50 } as const;
+  return billingUsageOut(deps, await readBuckets(deps.db, { ...question, filter: { ...ALL_USAGE, onlyTokens } }));
 }
 
 const isDay = (text: string): boolean =>
   /^20\d\d-\d\d-\d\d$/.test(text) && Number.isFinite(Date.parse(text)) && new Date(text).toISOString().startsWith(text);
-const dayIn = (timeZone: string, ms: number): string =>
-  new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short' }).format(new Date(ms));
-const dayAfter = (day: string): string => new Date(Date.parse(day) + DAY_S * 1000).toISOString().slice(0, 10);

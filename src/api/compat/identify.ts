@@ -38,7 +38,7 @@ export async function identify(deps: ApiDeps, headers: Headers, address: string 
   return facts;
 }
 
-function secretOf(headers: Headers): string | undefined {
+export function secretOf(headers: Headers): string | undefined {
   const authorization = headers.get('authorization');
   if (authorization !== null) return authorization.length > 200 ? undefined : /^Bearer +(\S+)$/i.exec(authorization)?.[1];
   const key = headers.get('x-api-key');

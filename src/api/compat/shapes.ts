@@ -1,8 +1,10 @@
 import { MICRO_PER_CREDIT } from '../../domain/credits.js';
 import type { BucketRow } from '../../usage/buckets.js';
 import type { LogDetail } from '../../usage/readLog.js';
-import type { TokenFacts, Window } from '../../usage/tokenFacts.js';
+import type { TokenFacts } from '../../usage/tokenFacts.js';
 import { type ApiDeps, shown } from '../deps.js';
+import { type Account, type Quota, tightest } from './account.js';
+import type { Page } from './page.js';
 
 /** Old clients read balances as floats of money; where the operator publishes no value, a credit stands for one unit. */
 export function money(deps: Pick<ApiDeps, 'credits'>, micro: number): number {
@@ -11,21 +13,6 @@ export function money(deps: Pick<ApiDeps, 'credits'>, micro: number): number {
 
 /** What "no limit" has always been in the billing endpoints that these imitate. */
 const UNLIMITED = 100_000_000;
-
-interface Quota {
-  readonly window: Window;
-  readonly limit: number;
-  readonly left: number;
-}
-
-/** The quota that ends first. */
-function tightest({ quotas, used }: TokenFacts): Quota | null {
-  const all = (['total', 'daily', 'weekly', 'monthly'] as const).flatMap((window) => {
-    const limit = quotas[window];
-    return limit === null ? [] : [{ window, limit, left: Math.max(0, limit - used[window]) }];
-  });
-  return all.reduce<Quota | null>((best, one) => (best === null || one.left < best.left ? one : best), null);
-}
 
 export function keyOut(deps: ApiDeps, token: TokenFacts) {
   const quota = tightest(token);
@@ -57,44 +44,42 @@ function effective(deps: ApiDeps, token: TokenFacts, quota: Quota | null) {
   return { remaining: money(deps, left), binding };
 }
 
-/** Of the token alone: what an organization has is not every application's business. */
-function tokenAccount(deps: ApiDeps, token: TokenFacts) {
-  const quota = tightest(token);
-  const usedMicro = token.used.total;
-  const used = money(deps, usedMicro);
-  return quota === null
+function accountIn(deps: ApiDeps, account: Account, leftMicro: number | null) {
+  const used = money(deps, account.used);
+  return leftMicro === null
     ? { used, left: UNLIMITED - used, limit: UNLIMITED }
-    : { used, left: money(deps, quota.left), limit: money(deps, usedMicro + quota.left) };
+    : { used, left: money(deps, leftMicro), limit: money(deps, account.used + leftMicro) };
 }
 
-export function creditsOut(deps: ApiDeps, token: TokenFacts) {
-  const { used, limit } = tokenAccount(deps, token);
+/** The difference is the balance, whatever the month still allows. */
+export function creditsOut(deps: ApiDeps, account: Account) {
+  const { used, limit } = accountIn(deps, account, account.balance);
   return { data: { total_credits: limit, total_usage: used } };
 }
 
 const seconds = (at: string): number => Math.floor(Date.parse(at) / 1000);
 
-export function subscriptionOut(deps: ApiDeps, token: TokenFacts) {
-  const { limit } = tokenAccount(deps, token);
+export function subscriptionOut(deps: ApiDeps, account: Account) {
+  const { limit } = accountIn(deps, account, account.left);
   return {
     object: 'billing_subscription',
     has_payment_method: true,
     soft_limit_usd: limit,
     hard_limit_usd: limit,
     system_hard_limit_usd: limit,
-    access_until: token.expires_at === null ? 0 : seconds(token.expires_at),
+    access_until: account.expiresAt === null ? 0 : seconds(account.expiresAt),
   };
 }
 
-export function grantsOut(deps: ApiDeps, token: TokenFacts) {
-  const { used, left, limit } = tokenAccount(deps, token);
+export function grantsOut(deps: ApiDeps, account: Account) {
+  const { used, left, limit } = accountIn(deps, account, account.balance);
   const grant = {
     object: 'credit_grant',
-    id: token.token_id,
+    id: account.id,
     grant_amount: limit,
     used_amount: used,
-    effective_at: seconds(token.created_at),
-    expires_at: token.expires_at === null ? null : seconds(token.expires_at),
+    effective_at: seconds(account.createdAt),
+    expires_at: account.expiresAt === null ? null : seconds(account.expiresAt),
   };
   return {
     object: 'credit_summary',
@@ -130,30 +115,43 @@ export function generationOut(deps: ApiDeps, row: LogDetail) {
   };
 }
 
-/** OpenAI's page of buckets; `cost` is ours. */
-export function usageOut(deps: ApiDeps, rows: readonly BucketRow[], byModel: boolean, tokenId: string) {
-  const buckets = new Map<number, { object: 'bucket'; start_time: number; end_time: number; results: object[] }>();
-  for (const row of rows) {
-    if (row.starts_at === null || row.ends_at === null) continue;
-    const start_time = row.starts_at.getTime() / 1000;
-    const bucket = buckets.get(start_time) ?? { object: 'bucket', start_time, end_time: row.ends_at.getTime() / 1000, results: [] };
-    bucket.results.push({
-      object: 'organization.usage.completions.result',
-      input_tokens: row.input,
-      output_tokens: row.output,
-      input_cached_tokens: row.cached_input,
-      num_model_requests: row.requests,
-      project_id: null,
-      user_id: null,
-      api_key_id: tokenId,
-      model: byModel ? (row.groups[0] ?? null) : null,
-      batch: null,
-      cost: money(deps, row.cost),
-    });
-    buckets.set(start_time, bucket);
-  }
-  return { object: 'page', data: [...buckets.values()], has_more: false, next_page: null };
-}
+/** OpenAI's page of buckets. */
+export const bucketPage = ({ slots, next }: Page, resultOf: (row: BucketRow) => object) => ({
+  object: 'page',
+  data: slots.map(({ startsAt, endsAt, rows }) => ({
+    object: 'bucket',
+    start_time: startsAt.getTime() / 1000,
+    end_time: endsAt.getTime() / 1000,
+    results: rows.map(resultOf),
+  })),
+  has_more: next !== null,
+  next_page: next,
+});
+
+/** Every group there could be, null where it was not asked for. */
+export const usageFields = (names: readonly string[], groupOf: (name: string) => string | null): Readonly<Record<string, string | null>> =>
+  Object.fromEntries(names.map((name) => [name, groupOf(name)]));
+
+export const costOut = (deps: ApiDeps, micro: number) => ({
+  value: money(deps, micro),
+  currency: (deps.credits.value?.currency ?? deps.credits.name).toLowerCase(),
+});
+
+/** One token's usage; `cost` is ours. */
+export const usageOut = (deps: ApiDeps, page: Page, tokenId: string) =>
+  bucketPage(page, (row) => ({
+    object: 'organization.usage.completions.result',
+    input_tokens: row.input,
+    output_tokens: row.output,
+    input_cached_tokens: row.cached_input,
+    num_model_requests: row.requests,
+    project_id: null,
+    user_id: null,
+    api_key_id: tokenId,
+    model: page.groupOf(row, 'model'),
+    batch: null,
+    cost: money(deps, row.cost),
+  }));
 
 /** In cents, as the dashboard this imitates had it. */
 export function billingUsageOut(deps: ApiDeps, rows: readonly BucketRow[]) {
