@@ -15,7 +15,7 @@ const [SATURDAY, SUNDAY, MONDAY, TUESDAY] = ['07T08', '08T08', '09T07', '10T07']
   number,
   number,
 ];
-const NOW = (TUESDAY + 3_600) * 1_000;
+const NOW = (TUESDAY + 3_660) * 1_000;
 
 let org = '';
 let shop = { id: '', secret: '' };
@@ -144,6 +144,14 @@ describe('/v1/organization/usage, as the OpenAI client asks and reads it', () =>
     expect(parts).toHaveLength(4);
     const { next_page } = await client(secret).completions({ ...asked, limit: 1 });
     expect(await failure(client(secret).completions({ ...asked, limit: 2, page: next_page ?? '' }))).toEqual([400, 'invalid_page']);
+  });
+
+  test('without a start it is one page up to the bucket that runs', async () => {
+    for (const more of [{}, { limit: 1 }, { limit: 3 }, { bucket_width: '1h' as const }]) {
+      const { data, has_more } = await client(secret).completions({ ...more } as { start_time: number });
+      expect([has_more, data.length]).toEqual([false, 'limit' in more ? more.limit : 'bucket_width' in more ? 24 : 7]);
+      expect(data.at(-1)?.end_time).toBeGreaterThanOrEqual(NOW / 1_000);
+    }
   });
 
   test('filters narrow; what cannot be followed is refused', async () => {

@@ -120,7 +120,8 @@ function askedIn(query: URLSearchParams, terms: PageTerms, nowMs: number): Asked
   if (!(limit >= 1 && limit <= lengths.most))
     return refusal(400, 'invalid_limit', `limit is a number from 1 to ${lengths.most} with this bucket_width.`, 'limit');
   const end = query.get('end_time') === null ? Math.ceil(nowMs / 1000) : numberOf(query.get('end_time'));
-  const usual = (lengths.usual * STEP_MS[width as Width]) / 1000;
+  // Without a start: as many as one page has, the last of them the one that runs.
+  const usual = Math.max(1, ((limit - 1) * STEP_MS[width as Width]) / 1000);
   const start = query.get('start_time') === null ? Math.max(0, end - usual) : numberOf(query.get('start_time'));
   if (Number.isNaN(start) || Number.isNaN(end))
     return refusal(400, 'invalid_time', 'start_time and end_time are seconds since 1970.', Number.isNaN(start) ? 'start_time' : 'end_time');
