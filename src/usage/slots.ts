@@ -33,7 +33,8 @@ export async function readSlots(db: Database, { orgId, width, from, to, limit }:
 /** An hour may begin at any quarter of one in UTC, and be cut short when clocks are changed by less than that. */
 const fine = (unit: 'hour' | 'minute', step: string): string => `
   select distinct date_trunc('${unit}', s, o.time_zone) as starts_at, date_trunc('${unit}', s, o.time_zone) + interval '1 ${unit}' as ends_at, '' as date
-  from organizations o, generate_series($2::timestamptz, $3::timestamptz - interval '1 millisecond', interval '${step}') s
+  from organizations o,
+    generate_series(date_trunc('${unit}', $2::timestamptz, o.time_zone), $3::timestamptz - interval '1 millisecond', interval '${step}') s
   where o.org_id = $1 order by 1 limit $4::int`;
 
 const SLOTS: Readonly<Record<SlotQuestion['width'], string>> = {
