@@ -1,5 +1,6 @@
 // `npm run bench [-- --quick] [--only bare|farebox] [--reps N] [--seconds N] [--profile] [--no-write]`
 // Farebox, with everything on, against the barest proxy Node can be, in the same minutes on the same core.
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,6 +29,7 @@ const streams = options.quick ? 500 : 2_000;
 const wanted = (name) => options.only === undefined || options.only === name;
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 
+if (wanted('farebox') && spawnSync(process.execPath, [here('../scripts/build.mjs')], { stdio: 'inherit' }).status !== 0) process.exit(1);
 const mock = await startLines(here('./mock.mjs'));
 const { port: upstream } = await mock.next();
 const load = await startLines(here('./load.mjs'));

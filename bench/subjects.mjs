@@ -42,10 +42,8 @@ export async function startFarebox(upstreamPort, stores, { profileTo } = {}) {
   return { name: 'farebox', port, pid, token, stop: () => end(child) };
 }
 
-/** The build if there is one newer than nothing, else the sources: what is measured is said in the results. */
-function program() {
-  return ['--import', 'tsx', here('../src/cli.ts')];
-}
+/** The program as it is shipped; `bench/run.mjs` builds it first. */
+const program = () => [here('../dist/src/cli.js')];
 
 function configFor(upstreamPort) {
   return {
