@@ -79,7 +79,15 @@ export function createJobs(parts: JobParts): Jobs {
     onError: (error) => log.warn({ err: error }, 'the sweep waits'),
   });
   const scrub = createScrub({ db, store });
-  const cycles = createCycles({ db, store, owner });
+  const cycles = createCycles({
+    db,
+    store,
+    owner,
+    retentionDays: parts.settings.logs.retentionDays,
+    onLetGo: (month) => log.info({ month }, 'the single requests of this month are gone; its sums stay'),
+    onKept: (what) =>
+      log.error(what, 'the single requests of this month are due, but stay: its books need a person; see farebox reconcile'),
+  });
   const now = stopping.signal;
   return {
     start: () => {

@@ -9,7 +9,7 @@ import { type Finding, findingAt } from './finding.js';
 import { readMail, readProviders, readSignUp } from './people.js';
 import { readPrices } from './prices.js';
 import { or, readBoolean } from './scalars.js';
-import { readCompat, readCredits, readGateway, readServer } from './settings.js';
+import { readCompat, readCredits, readGateway, readLogs, readServer } from './settings.js';
 import { readUpstreams } from './upstreams.js';
 
 export type Loaded =
@@ -49,6 +49,7 @@ const TOP = [
   'signup',
   'mail',
   'oauth',
+  'logs',
   'compat',
 ] as const;
 
@@ -74,6 +75,7 @@ export function loadConfig(options: LoadOptions): Loaded {
     signUp: readSignUp(at.signup, trialCredits),
     mail: readMail(at.mail),
     providers: readProviders(at.oauth),
+    logs: readLogs(at.logs),
     compat: readCompat(at.compat),
   };
   const prices = readPrices(

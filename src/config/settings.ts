@@ -1,5 +1,5 @@
 import { MICRO_MAX, MICRO_PER_CREDIT } from '../domain/credits.js';
-import type { CompatSettings, CreditSettings, GatewaySettings, Role, Settings } from '../domain/settings.js';
+import type { CompatSettings, CreditSettings, GatewaySettings, LogSettings, Role, Settings } from '../domain/settings.js';
 import type { Cursor } from './cursor.js';
 import { or, readBytes, readDurationMs, readOneOf, readText, readWhole } from './scalars.js';
 
@@ -84,6 +84,12 @@ function readValue(at: Cursor): CreditSettings['value'] {
     at.wrong(`a value of at least ${SMALLEST_VALUE.toFixed(5)}: balances hold up to 999,999,999 credits, which would be worth too little`);
   }
   return { amount, currency: match[3] ?? '' };
+}
+
+export function readLogs(at: Cursor): LogSettings {
+  const { retention_days } = at.fields(['retention_days']);
+  // Whoever comes late is not charged once a month is gone, so a month stays at least as long as anything may be late.
+  return { retentionDays: or(retention_days, (here) => readWhole(here, { min: 31, max: 36_500 }), null) };
 }
 
 export function readCompat(at: Cursor): CompatSettings {

@@ -318,3 +318,41 @@ export const usageRollups = pgTable('usage_rollups', {
   cost: whole().notNull(),
   operator_loss: whole().notNull(),
 });
+
+export const usagePastMonths = pgTable('usage_past_months', {
+  month: date().notNull(),
+  requests: whole().notNull(),
+  cost: numeric().notNull(),
+  operator_loss: numeric().notNull(),
+  sealed_at: moment().notNull(),
+  gone_at: moment(),
+  previous_hash: text().notNull(),
+  hash: text().notNull(),
+});
+
+export const usagePastSums = pgTable('usage_past_sums', {
+  month: date().notNull(),
+  org_id: text().notNull(),
+  day: date().notNull(),
+  token_id: text().notNull(),
+  model: text().notNull(),
+  endpoint: text().notNull(),
+  requests: whole().notNull(),
+  errors: whole().notNull(),
+  input: whole().notNull(),
+  cached_input: whole().notNull(),
+  output: whole().notNull(),
+  reasoning: whole().notNull(),
+  audio: whole().notNull(),
+  images: whole().notNull(),
+  seconds: whole().notNull(),
+  characters: whole().notNull(),
+  cost: whole().notNull(),
+  operator_loss: whole().notNull(),
+});
+
+export const usagePastCharges = pgTable('usage_past_charges', {
+  tx_id: whole().notNull(),
+  month: date().notNull(),
+  amount: whole().notNull(),
+});

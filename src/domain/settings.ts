@@ -21,7 +21,13 @@ export interface Settings {
   readonly signUp: SignUpSettings;
   readonly mail: MailSettings | null;
   readonly providers: readonly ProviderSettings[];
+  readonly logs: LogSettings;
   readonly compat: CompatSettings;
+}
+
+export interface LogSettings {
+  /** Single requests of months that ended longer ago are let go; null = never. */
+  readonly retentionDays: number | null;
 }
 
 export interface CompatSettings {

@@ -35,6 +35,9 @@ const SUMS = [
   'operator_loss',
 ];
 
+/** What the rows of months that are gone added up to. A month that is only sealed still has its rows. */
+const PAST = '(select s.* from usage_past_sums s join usage_past_months m on m.month = s.month and m.gone_at is not null)';
+
 export const CHECKS: readonly Check[] = [
   {
     name: 'transactions_add_up',
@@ -91,10 +94,12 @@ export const CHECKS: readonly Check[] = [
   {
     name: 'rollups_equal_rows',
     counted: 'select count(*) from usage_records',
-    sql: `with r as (select org_id, day, token_id, model, endpoint, count(*) as requests, count(*) filter (where status in ('failed', 'rejected')) as errors,
-        sum(input) as input, sum(cached_input) as cached_input, sum(output) as output, sum(reasoning) as reasoning,
-        sum(audio_input + audio_output) as audio, sum(images) as images, sum(seconds) as seconds, sum(characters) as characters,
-        sum(cost) as cost, sum(operator_loss) as operator_loss from usage_records group by org_id, day, token_id, model, endpoint)
+    sql: `with r as (select org_id, day, token_id, model, endpoint, ${SUMS.map((sum) => `sum(${sum}) as ${sum}`).join(', ')}
+        from (select org_id, day, token_id, model, endpoint, 1 as requests, (status in ('failed', 'rejected'))::int as errors, input, cached_input,
+            output, reasoning, audio_input + audio_output as audio, images, seconds, characters, cost, operator_loss from usage_records
+          union all select p.org_id, p.day, p.token_id, p.model, p.endpoint, p.requests, p.errors, p.input, p.cached_input, p.output, p.reasoning,
+            p.audio, p.images, p.seconds, p.characters, p.cost, p.operator_loss from ${PAST} p) kept
+        group by org_id, day, token_id, model, endpoint)
       ${fault('org_id', 'coalesce(r.cost, 0)', 'coalesce(s.cost, 0)', `format('%s on %s (%s, %s): the sums say %s requests for %s, the rows %s for %s', org_id, day, token_id, model, coalesce(s.requests, 0), coalesce(s.cost, 0), coalesce(r.requests, 0), coalesce(r.cost, 0))`)}
       from usage_rollups s full join r using (org_id, day, token_id, model, endpoint)
       where ${SUMS.map((sum) => `coalesce(s.${sum}, 0) <> coalesce(r.${sum}, 0)`).join(' or ')}`,
@@ -104,6 +109,7 @@ export const CHECKS: readonly Check[] = [
     counted: `select count(*) from ledger_txs where kind in ('usage', 'usage_return')`,
     sql: `with parts as (
         select tx_id, sum(cost + operator_loss) as amount from usage_records where tx_id is not null group by tx_id
+        union all select c.tx_id, c.amount from usage_past_charges c join usage_past_months m on m.month = c.month and m.gone_at is not null
         union all select r.tx_id, sum(c.old_cost + c.old_operator_loss - c.new_cost - c.new_operator_loss)
           from usage_corrections c join usage_records r on r.request_id = c.request_id and r.ts = c.ts where r.tx_id is not null group by r.tx_id
         union all select tx_id, sum(new_cost + new_operator_loss - old_cost - old_operator_loss) from usage_corrections where tx_id is not null group by tx_id
@@ -141,6 +147,14 @@ export const CHECKS: readonly Check[] = [
     sql: `${fault('id', 'previous', 'previous_hash', `format('audit line %s does not follow the line before it: somebody changed one of them', id)`)}
       from (select a.id, a.hash, a.previous_hash, audit_hash(a) as computed, coalesce(lag(a.hash) over (order by a.id), repeat('0', 64)) as previous
         from audit_log a) chain
+      where previous_hash <> previous or hash <> computed`,
+  },
+  {
+    name: 'past_months_chain',
+    counted: 'select count(*) from usage_past_months',
+    sql: `${fault('month', 'computed', 'hash', `format('what is kept of %s does not follow from its own lines and the month sealed before it: somebody changed one of them', to_char(month, 'YYYY-MM'))`)}
+      from (select m.month, m.hash, m.previous_hash, usage_past_hash(m) as computed,
+          coalesce(lag(m.hash) over (order by m.sealed_at), repeat('0', 64)) as previous from usage_past_months m) chain
       where previous_hash <> previous or hash <> computed`,
   },
   {

@@ -4,6 +4,7 @@ import { takeLease } from '../db/lease.js';
 import { type Clock, systemClock } from '../domain/clock.js';
 import { expireGrants } from './post.js';
 import { repairProjections } from './project.js';
+import { letGoMonths } from './retention.js';
 import { rollMonths, rollWindows } from './windows.js';
 
 /** What a round did. */
@@ -13,6 +14,8 @@ export interface CycleCounts {
   readonly expired: number;
   readonly told: number;
   readonly pruned: number;
+  /** Months whose single requests went. */
+  readonly letGo: number;
 }
 
 export interface Cycles {
@@ -30,18 +33,35 @@ export interface CycleOptions {
   readonly batch?: number;
   /** Tries of redemption codes are kept this long. */
   readonly attemptsKeptMs?: number;
+  /** Single requests are kept this long after the end of their month; null = always. */
+  readonly retentionDays?: number | null;
+  readonly onLetGo?: (month: string) => void;
+  /** A month that is due stays, because its books do not prove themselves. */
+  readonly onKept?: (what: { readonly month: string; readonly why: string }) => void;
 }
 
 const LEASE = 'cycles';
 const BATCHES_MAX = 1_000;
+/** A month that could not go is looked at again after this long: looking reads all of it. */
+const LOOK_AGAIN_MS = 3_600_000;
 
 /**
  * What happens because time passes: months and quota windows start anew, grants expire, partitions are made ahead, old
- * keys go. Each statement is safe to repeat and to run twice at once; the lease only saves work. Whoever dies in between
+ * keys and old requests go. Each statement is safe to repeat and to run twice at once; the lease only saves work. Whoever dies in between
  * leaves marks by which the next round tells the hot store.
  */
 export function createCycles(options: CycleOptions): Cycles {
-  const { db, store, owner, clock = systemClock, leaseMs = 60_000, batch = 500, attemptsKeptMs = 86_400_000 } = options;
+  const {
+    db,
+    store,
+    owner,
+    clock = systemClock,
+    leaseMs = 60_000,
+    batch = 500,
+    attemptsKeptMs = 86_400_000,
+    retentionDays = null,
+  } = options;
+  const notBefore = new Map<string, number>();
 
   const renew = () => takeLease(db, LEASE, owner, leaseMs);
 
@@ -56,6 +76,17 @@ export function createCycles(options: CycleOptions): Cycles {
     return sum;
   };
 
+  const letGo = async (nowMs: number): Promise<number> => {
+    if (retentionDays === null) return 0;
+    const { gone, kept } = await letGoMonths(db, { nowMs, retentionDays, skip: (month) => nowMs < (notBefore.get(month) ?? 0) });
+    for (const month of gone) options.onLetGo?.(month);
+    for (const one of kept) {
+      notBefore.set(one.month, nowMs + LOOK_AGAIN_MS);
+      options.onKept?.(one);
+    }
+    return gone.length;
+  };
+
   const step: Cycles['step'] = async () => {
     if (!(await renew())) return { kind: 'standby' };
     const nowMs = clock.nowMs();
@@ -65,7 +96,7 @@ export function createCycles(options: CycleOptions): Cycles {
     const told = await drained(() => repairProjections(db, store, batch));
     await db.query('select ensure_usage_partitions($1::timestamptz)', [new Date(nowMs)], { idempotent: true });
     const pruned = await drained(() => prune(db, { nowMs, attemptsKeptMs, batch }));
-    return { kind: 'done', months, windows, expired, told, pruned };
+    return { kind: 'done', months, windows, expired, told, pruned, letGo: await letGo(nowMs) };
   };
   return { step };
 }
