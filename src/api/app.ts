@@ -17,7 +17,7 @@ import { keyRoutes } from './keys.js';
 import { limitRoutes } from './limits.js';
 import { logRoutes } from './logs.js';
 import { meterEventRoutes } from './meterEvents.js';
-import { documentOf, register } from './openapi.js';
+import { documentOf, register, registerShapes } from './openapi.js';
 import { orgRoutes } from './orgs.js';
 import { overviewRoutes } from './overview.js';
 import { peopleRoutes } from './people.js';
@@ -48,6 +48,7 @@ export function createApi(deps: ApiDeps): OpenAPIHono {
   });
   const perform = createPerformer(deps);
   const all = [...routes, document];
+  registerShapes(app.openAPIRegistry);
   for (const one of all) {
     register(app.openAPIRegistry, one);
     app.on(one.method.toUpperCase(), honoPath(one.path), (c) => perform(c, one));

@@ -32,7 +32,7 @@ const Duration = z
   .regex(/^[1-9]\d{0,4}[hd]$/, 'Write a duration such as "90d" or "12h".')
   .transform((value) => Number(value.slice(0, -1)) * (SECONDS.get(value.slice(-1)) ?? 0))
   .refine((seconds) => seconds <= 36_500 * 86_400, 'At most 36500d.')
-  .openapi({ type: 'string', example: '90d' });
+  .openapi({ example: '90d' });
 
 const Restriction = z.union([
   z.strictObject({ org: z.string().refine(isOrgId, 'An organization id looks like org_07Ab12Cd34Ef56Gh.') }),

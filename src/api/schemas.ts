@@ -10,11 +10,9 @@ const keepsItsDigits = (value: unknown): boolean => typeof value !== 'number' ||
 
 const amount = (isAllowed: (micro: MicroCredits) => boolean, says: string) =>
   z
-    .unknown()
+    .union([z.string(), z.number()], { error: ({ input }) => (input === undefined ? 'This field is missing.' : says) })
     .transform((value, ctx): MicroCredits => {
-      if (value === undefined) ctx.addIssue({ code: 'custom', message: 'This field is missing.' });
-      else if (!keepsItsDigits(value))
-        ctx.addIssue({ code: 'custom', message: 'Numbers of more than 15 digits are not exact: send a text.' });
+      if (!keepsItsDigits(value)) ctx.addIssue({ code: 'custom', message: 'Numbers of more than 15 digits are not exact: send a text.' });
       else {
         const micro = parseCredits(value);
         if (micro !== undefined && isAllowed(micro)) return micro;
@@ -22,7 +20,7 @@ const amount = (isAllowed: (micro: MicroCredits) => boolean, says: string) =>
       }
       return z.NEVER;
     })
-    .openapi({ type: ['string', 'number'], description: says, example: '12.5' });
+    .openapi({ description: says, example: '12.5' });
 
 export const AmountIn = amount(() => true, SAYS_AMOUNT);
 export const PositiveAmountIn = amount((micro) => micro > 0, `${SAYS_AMOUNT.slice(0, -1)}, and more than 0.`);
@@ -51,7 +49,7 @@ export const TimeIn = z.iso
   .datetime({ offset: true, abort: true, error: 'Write a time as 2026-12-31T23:59:59Z.' })
   .refine((value) => Number.isFinite(Date.parse(value)) && new Date(value).getUTCFullYear() <= 9999, 'This time does not exist.')
   .transform((value) => new Date(value).toISOString())
-  .openapi({ type: 'string', format: 'date-time', example: '2026-12-31T23:59:59Z' });
+  .openapi({ example: '2026-12-31T23:59:59Z' });
 
 export const TimeOut = z.iso.datetime();
 

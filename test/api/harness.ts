@@ -19,6 +19,7 @@ import { buildBook } from '../../src/pricing/book.js';
 import { createTokenCounter } from '../../src/pricing/tokens.js';
 import { readLiveState } from '../../src/usage/liveState.js';
 import { freshDatabase } from '../support/postgres.js';
+import { type ApiDocument, createDocumentCheck } from './document.js';
 
 export const OPERATOR_KEY = 'ok-fb-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZab';
 const PEPPER = 'a pepper for tests that is long enough to be one';
@@ -164,6 +165,8 @@ export function rigOf(db: Database, store: CreditStore, options: ApiOptions): Ri
   };
   const app = createApi(deps);
   const routes = apiRoutes(deps);
+  let check: Promise<ReturnType<typeof createDocumentCheck>> | undefined;
+  const document = async () => createDocumentCheck((await (await app.request('/api/v1/openapi.json')).json()) as ApiDocument);
   const call: Rig['call'] = async (method, path, body, headers = {}) => {
     const sent = typeof body === 'string' || body === undefined ? body : JSON.stringify(body);
     const response = await app.request(`http://farebox.test${path}`, {
@@ -177,7 +180,8 @@ export function rigOf(db: Database, store: CreditStore, options: ApiOptions): Ri
     });
     const text = await response.text();
     const parsed = text === '' ? {} : (JSON.parse(text) as Reply['body']);
-    documented(routes, { method, path, response, body: parsed });
+    check ??= document();
+    documented(routes, { method, path, response, body: parsed, sent: typeof body === 'string' ? undefined : body, check: await check });
     return { status: response.status, headers: response.headers, body: parsed, text };
   };
   return { db, store, deps, app, call, ...shortcuts(call) };
@@ -199,10 +203,12 @@ interface Exchange {
   readonly path: string;
   readonly response: Response;
   readonly body: unknown;
+  readonly sent: unknown;
+  readonly check: ReturnType<typeof createDocumentCheck>;
 }
 
 /** Every answer has the shape its route documents, and the headers that all answers carry. */
-function documented(routes: readonly Route[], { method, path, response, body }: Exchange): void {
+function documented(routes: readonly Route[], { method, path, response, body, sent, check }: Exchange): void {
   expect(response.headers.get('x-request-id')).toMatch(/^req_[0-9a-f]{32}$/);
   expect(response.headers.get('x-content-type-options')).toBe('nosniff');
   expect(response.headers.get('cache-control')).toBe('no-store');
@@ -213,10 +219,12 @@ function documented(routes: readonly Route[], { method, path, response, body }: 
     const problem = ProblemSchema.parse(body);
     expect(problem.status).toBe(response.status);
     expect(problem.request_id).toBe(response.headers.get('x-request-id'));
-    return;
   }
   const route = routes.find((one) => one.method === method.toLowerCase() && matches(one.path, path));
   if (!route) return;
+  const { status } = response;
+  check({ method, path: route.path, sent, status, type: response.headers.get('content-type') ?? '', body });
+  if (status >= 400) return;
   const answer = route.answers[response.status];
   expect(answer, `${method} ${route.path} does not document ${response.status}`).toBeDefined();
   answer?.schema.parse(body);
