@@ -15,8 +15,11 @@ export interface BrowserReply {
 
 export const ORIGIN = 'http://farebox.test';
 
-export function openBrowser(app: Rig['app'], options: { readonly origin?: string; readonly agent?: string } = {}): Browser {
-  const { origin = ORIGIN, agent = 'Test Browser' } = options;
+export function openBrowser(
+  app: Rig['app'],
+  options: { readonly origin?: string; readonly agent?: string; readonly address?: string } = {},
+): Browser {
+  const { origin = ORIGIN, agent = 'Test Browser', address } = options;
   const cookies = new Map<string, string>();
   return {
     cookies,
@@ -27,6 +30,7 @@ export function openBrowser(app: Rig['app'], options: { readonly origin?: string
         headers: {
           host: new URL(origin).host,
           'user-agent': agent,
+          ...(address === undefined ? {} : { 'x-forwarded-for': address }),
           ...(method === 'GET' ? {} : { origin }),
           ...(cookie === '' ? {} : { cookie }),
           ...(body === undefined ? {} : { 'content-type': 'application/json' }),

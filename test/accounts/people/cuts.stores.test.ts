@@ -73,13 +73,16 @@ async function cutEverywhere(story: (n: number) => Promise<void>): Promise<numbe
   }
 }
 
+/** Every story is somebody else's, from somewhere else: only so much may come from one address in a minute. */
+const from = (n: number) => ({ address: `10.0.0.${n + 1}` });
+
 const signsIn = (browser: Browser, email: string) =>
   insists(() => browser.send('POST', '/api/v1/auth/sign-in', { email, password: PASSWORD }));
 
 test('a sign-up that is cut anywhere and repeated makes one person, one organization and one trial', async () => {
   const statements = await cutEverywhere(async (n) => {
     const email = `up${n}@example.com`;
-    const browser = openBrowser(rig.app);
+    const browser = openBrowser(rig.app, from(n));
     const body = { email, password: PASSWORD, organization_name: 'Engines' };
     expect((await insists(() => browser.send('POST', '/api/v1/auth/sign-up', body))).body).toEqual({ status: 'accepted', next: 'sign_in' });
     expect((await signsIn(browser, email)).body).toEqual({ status: 'signed_in' });
@@ -103,14 +106,14 @@ test('a sign-up that is cut anywhere and repeated makes one person, one organiza
 test('switching the second factor on and off, cut anywhere, locks nobody out and leaves no secret behind', async () => {
   const statements = await cutEverywhere(async (n) => {
     const email = `two${n}@example.com`;
-    const browser = openBrowser(rig.app);
+    const browser = openBrowser(rig.app, from(n));
     const quietly = left;
     left = Number.POSITIVE_INFINITY;
     await browser.send('POST', '/api/v1/auth/sign-up', { email, password: PASSWORD });
     await signsIn(browser, email);
     left = quietly;
     const secret = await switchesOn(browser, email);
-    const other = openBrowser(rig.app);
+    const other = openBrowser(rig.app, from(n));
     expect((await signsIn(other, email)).body['status'], `cut ${n}`).toBe('second_factor');
     const signedIn = await byCode(other, email, secret);
     expect([n, signedIn.body]).toEqual([n, { status: 'signed_in' }]);
@@ -164,7 +167,7 @@ test('a reset that is cut anywhere has happened entirely or not at all', async (
     const email = `reset${n}@example.com`;
     const quietly = left;
     left = Number.POSITIVE_INFINITY;
-    const [browser, old] = [openBrowser(rig.app), openBrowser(rig.app)];
+    const [browser, old] = [openBrowser(rig.app, from(n)), openBrowser(rig.app, from(n))];
     await browser.send('POST', '/api/v1/auth/sign-up', { email, password: PASSWORD });
     await signsIn(old, email);
     await browser.send('POST', '/api/v1/auth/password/forgot', { email });
