@@ -2,6 +2,7 @@ import { z } from '@hono/zod-openapi';
 import { readOrg } from '../accounts/readOrg.js';
 import { tokensWithin } from '../accounts/roles/ownTokens.js';
 import { isOrgId, isRequestId } from '../domain/ids.js';
+import { readKeptFrom } from '../usage/kept.js';
 import { listLogs } from '../usage/listLogs.js';
 import { readLog } from '../usage/readLog.js';
 import { sumLogs } from '../usage/sumLogs.js';
@@ -14,7 +15,7 @@ import { LogSchema, logOut, TotalsSchema, totalsOut } from './logShape.js';
 import { noSuchOrg } from './orgs.js';
 import { badCursor, notFound } from './problem.js';
 import { answer, idParam, type Route, route } from './route.js';
-import { CursorQuery, LimitQuery, pageSchema } from './schemas.js';
+import { CursorQuery, LimitQuery, pageSchema, TimeOut, timeOut } from './schemas.js';
 
 const OrgParams = z.object({ org: idParam(isOrgId, 'org_07Ab12Cd34Ef56Gh') });
 
@@ -23,6 +24,8 @@ const Query = LogFilters.extend({ include: listOf(z.enum(['totals'])), limit: Li
 const Page = pageSchema(LogSchema).extend({
   /** With `include=totals`: over the whole filter, whatever the page. */
   totals: TotalsSchema.optional(),
+  /** Single requests before this are let go; totals over whole days still count them. Not there as long as none was. */
+  kept_from: TimeOut.optional(),
 });
 
 /** The export stands before the single request: the first path that fits is the one that answers. */
@@ -47,9 +50,10 @@ function listRoute(deps: ApiDeps): Route {
       const place = cursor === undefined ? [] : cursors.read(cursor, filters);
       if (typeof place === 'string') return badCursor(place);
       const scope = { db: deps.db, orgId: params.org, filter };
-      const [page, totals] = await Promise.all([
+      const [page, totals, keptFrom] = await Promise.all([
         listLogs({ ...scope, before: place[0] ?? null, limit }),
         include?.includes('totals') ? sumLogs(scope) : undefined,
+        readKeptFrom(deps.db),
       ]);
       if (page.rows.length === 0 && !(await readOrg({ ctx: deps, orgId: params.org }))) return noSuchOrg();
       const last = page.rows.at(-1);
@@ -58,6 +62,7 @@ function listRoute(deps: ApiDeps): Route {
         has_more: page.hasMore,
         next_cursor: page.hasMore && last ? cursors.make([last.request_id], filters) : null,
         ...(totals ? { totals: totalsOut(deps, totals) } : {}),
+        ...(keptFrom ? { kept_from: timeOut(keptFrom) } : {}),
       });
     },
   });

@@ -3,12 +3,13 @@ import { readOrg } from '../accounts/readOrg.js';
 import { tokensWithin } from '../accounts/roles/ownTokens.js';
 import { isOrgId, type OrgId } from '../domain/ids.js';
 import { type BucketRow, needsRows, readBuckets } from '../usage/buckets.js';
+import { readKeptFrom } from '../usage/kept.js';
 import { type ApiDeps, shown } from './deps.js';
 import { TotalsSchema, totalsOut } from './logShape.js';
 import { noSuchOrg } from './orgs.js';
 import type { Problem } from './problem.js';
 import { answer, idParam, type Route, route } from './route.js';
-import { AmountOutSchema } from './schemas.js';
+import { AmountOutSchema, TimeOut, timeOut } from './schemas.js';
 import { type DayRange, DIMENSIONS, filterOf, type GroupName, grouped, groupsOf, Range, rangeOf } from './usageQuery.js';
 
 const ResultSchema = z.strictObject({
@@ -41,6 +42,8 @@ const PageSchema = z
     totals: TotalsSchema,
     range: z.strictObject({ from: z.string(), to: z.string() }),
     time_zone: z.string(),
+    /** Where single requests have to be read: those before this are let go, and not in here. */
+    kept_from: TimeOut.optional(),
   })
   .openapi('UsagePage');
 
@@ -62,9 +65,9 @@ export const usageBucketRoutes = (deps: ApiDeps): readonly Route[] => [
       const onlyTokens = await tokensWithin(deps.db, params.org, reach);
       const found = await bucketsOf(deps, { orgId: params.org, timeZone: org.time_zone, query, onlyTokens });
       if ('kind' in found) return found;
-      const { data, total, range } = found;
+      const { data, total, range, keptFrom } = found;
       const fixed = { object: 'page', has_more: false, next_page: null, time_zone: org.time_zone } as const;
-      return answer(200, { ...fixed, data, totals: totalsOut(deps, total), range });
+      return answer(200, { ...fixed, data, totals: totalsOut(deps, total), range, ...(keptFrom ? { kept_from: timeOut(keptFrom) } : {}) });
     },
   }),
 ];
@@ -83,12 +86,16 @@ export async function bucketsOf(deps: ApiDeps, { orgId, timeZone, query, onlyTok
   const groupBy = names.map((name) => DIMENSIONS[name]);
   const { bucket: width, measure, top } = query;
   const filter = filterOf(query, onlyTokens);
-  const range = rangeOf(query, timeZone, needsRows({ width, groupBy, filter }));
+  const fromRows = needsRows({ width, groupBy, filter });
+  const range = rangeOf(query, timeZone, fromRows);
   if ('kind' in range) return range satisfies Problem;
-  const rows = await readBuckets(deps.db, { orgId, width, ...range, groupBy, measure, top, filter });
+  const [rows, keptFrom] = await Promise.all([
+    readBuckets(deps.db, { orgId, width, ...range, groupBy, measure, top, filter }),
+    fromRows ? readKeptFrom(deps.db) : null,
+  ]);
   const total = rows.find((row) => row.starts_at === null);
   if (!total) throw new Error('an answer without its total');
-  return { data: dataOut(deps, rows, names), total, range, names };
+  return { data: dataOut(deps, rows, names), total, range, names, keptFrom };
 }
 
 function dataOut(deps: ApiDeps, rows: readonly BucketRow[], names: readonly GroupName[]): BucketOut[] {

@@ -15,12 +15,15 @@ const ItemSchema = z.strictObject({
   /** The model that was asked for, or the action. */
   operation: z.string(),
   endpoint: z.string(),
-  /** What was counted; `rounding`: every request is rounded up once; `operator_loss`: carried by the operator. */
+  /**
+   * What was counted; `rounding`: every request is rounded up once; `operator_loss`: carried by the operator; `not_kept`: the
+   * single requests are let go, and with them what was counted at which price.
+   */
   meter: z.string(),
   quantity: z.number(),
   unit: z.string(),
   unit_price: UnitPriceSchema.nullable(),
-  price_version: z.string(),
+  price_version: z.string().nullable(),
   requests: z.int(),
   cost: AmountOutSchema,
 });
@@ -87,6 +90,7 @@ export const itemsOf = (deps: ApiDeps, day: DayDetail): ItemOut[] =>
 function linesOf(deps: ApiDeps, operation: DayOperation): ItemOut[] {
   const { model, endpoint, price_version, requests, cost, operator_loss } = operation;
   const fixed = { category: categoryOf(endpoint), operation: model, endpoint, price_version };
+  if (price_version === null) return [extra('not_kept', requests, cost)];
   let rest = cost + operator_loss;
   const items: ItemOut[] = operation.lines.map((line) => {
     const rate = multiply(parseFraction(line.rate) ?? NOTHING, parseFraction(line.times) ?? fraction(1n));
