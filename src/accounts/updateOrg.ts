@@ -30,7 +30,8 @@ export async function updateOrg(what: {
       update organizations t set
         (name, status, overdraft, monthly_limit, limit_action, critical_ceiling, price_group, prices, time_zone) = (
           select r.name, r.status, r.overdraft, r.monthly_limit, r.limit_action, r.critical_ceiling, r.price_group, r.prices, r.time_zone
-          from jsonb_populate_record(t, $2::text::jsonb) r)
+          from jsonb_populate_record(t, $2::text::jsonb) r),
+        limits_changed_by = case when $2::text::jsonb ?| array['monthly_limit', 'limit_action', 'critical_ceiling'] then $4 else t.limits_changed_by end
       from seen where t.org_id = seen.org_id and ($3::text is null or seen.view->>'etag' = $3::text)
       returning t.*
     ), after as (
@@ -52,4 +53,4 @@ export async function updateOrg(what: {
   return { kind: 'updated', org: row.new, effect: await ctx.project.org(orgId) };
 }
 
-const QUIET = '{terms_version,projected_version,updated_at}';
+const QUIET = '{limits_changed_by,terms_version,projected_version,updated_at}';

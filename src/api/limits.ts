@@ -12,12 +12,19 @@ import { AmountIn, AmountOutSchema, CursorQuery, LimitQuery, pageSchema, TimeOut
 const ACTIONS = ['block_all', 'pause_noncritical'] as const;
 const MICRO_MAX = 999_999_999_999_999;
 
+const RECIPIENT = /^(?:[a-z]{1,20}|role_[0-9A-Za-z]{14}|usr_[0-9A-Za-z]{1,60})$/;
+
 const LimitsIn = z.strictObject({
   alert_threshold: AmountIn.nullable().optional(),
   allowed_limit: AmountIn.nullable().optional(),
   action: z.enum(ACTIONS).default('block_all'),
   critical_ceiling: AmountIn.nullable().optional(),
   approach_ratio: z.number().min(0.01, 'From 0.01 to 1.').max(1, 'From 0.01 to 1.').default(0.9),
+  /** Who is told: roles (owner, billing, role_…) and members (usr_…). */
+  notify: z
+    .array(z.string().regex(RECIPIENT, 'A role such as owner or role_…, or a member (usr_…).'))
+    .max(20, 'At most 20.')
+    .default(['owner']),
 });
 
 const terms = {
@@ -26,7 +33,11 @@ const terms = {
   action: z.enum(ACTIONS),
   critical_ceiling: AmountOutSchema.nullable(),
   approach_ratio: z.number(),
+  notify: z.array(z.string()),
 };
+
+/** `actor` as in the audit log; `name` of a member or a management key. */
+const ChangedBySchema = z.strictObject({ actor: z.string(), name: z.string().nullable() }).nullable();
 
 const LimitsSchema = z
   .strictObject({
@@ -41,11 +52,14 @@ const LimitsSchema = z
     time_zone: z.string(),
     resets_at: TimeOut,
     changed_at: TimeOut,
+    changed_by: ChangedBySchema,
     warning: z.string().optional(),
   })
   .openapi('Limits');
 
-const LimitVersionSchema = z.strictObject({ ...terms, from: TimeOut, to: TimeOut.nullable() }).openapi('LimitVersion');
+const LimitVersionSchema = z
+  .strictObject({ ...terms, from: TimeOut, to: TimeOut.nullable(), changed_by: ChangedBySchema })
+  .openapi('LimitVersion');
 
 const OrgParams = z.object({ org: idParam(isOrgId, 'org_07Ab12Cd34Ef56Gh') });
 
@@ -84,6 +98,7 @@ const writeRoute = (deps: ApiDeps): Route =>
       if (errors.length > 0) return invalid(errors);
       const updated = await updateLimits({ ctx: contextFor(deps, actor), orgId: params.org, terms: wanted, ifMatch });
       if (updated.kind === 'unknown_org') return noSuchOrg();
+      if (updated.kind === 'unknown_recipients') return invalid(strangers(body.notify, updated.ids));
       const out = await limitsOut(deps, params.org, updated.limits);
       const etag = `"${updated.limits.etag}"`;
       if (updated.kind === 'changed') return changedMeanwhile(out, etag);
@@ -116,6 +131,7 @@ function historyRoute(deps: ApiDeps): Route {
           ...termsOut(deps, version),
           from: timeOut(version.from_at),
           to: timeOutOrNull(version.to_at),
+          changed_by: version.changed_by,
         })),
         has_more: page.hasMore,
         next_cursor: page.hasMore && last ? cursors.make([String(last.id)], filters) : null,
@@ -126,7 +142,7 @@ function historyRoute(deps: ApiDeps): Route {
 
 /** Whatever is not said is not there: this replaces all of it. Critical tokens may go to 120 % unless said otherwise. */
 function termsOf(body: z.output<typeof LimitsIn>): LimitTerms {
-  const { action, approach_ratio } = body;
+  const { action, approach_ratio, notify } = body;
   const allowed = body.allowed_limit ?? null;
   const usual = action === 'pause_noncritical' && allowed !== null ? Math.min(MICRO_MAX, Math.floor((allowed * 6) / 5)) : null;
   return {
@@ -135,8 +151,16 @@ function termsOf(body: z.output<typeof LimitsIn>): LimitTerms {
     action,
     critical_ceiling: body.critical_ceiling === undefined ? usual : body.critical_ceiling,
     approach_ratio,
+    notify: [...new Set(notify)].sort(),
   };
 }
+
+const strangers = (notify: readonly string[], ids: readonly string[]): FieldError[] =>
+  ids.map((id) => ({
+    pointer: `/notify/${notify.indexOf(id)}`,
+    code: 'unknown',
+    message: `This organization has no role or member ${id}.`,
+  }));
 
 function contradictions({ alert_threshold, allowed_limit, critical_ceiling }: LimitTerms): FieldError[] {
   const errors: FieldError[] = [];
@@ -151,12 +175,13 @@ function contradictions({ alert_threshold, allowed_limit, critical_ceiling }: Li
 
 type LimitsOut = z.input<typeof LimitsSchema>;
 
-const termsOut = (deps: ApiDeps, { alert_threshold, allowed_limit, action, critical_ceiling, approach_ratio }: LimitTerms) => ({
+const termsOut = (deps: ApiDeps, { alert_threshold, allowed_limit, action, critical_ceiling, approach_ratio, notify }: LimitTerms) => ({
   alert_threshold: alert_threshold === null ? null : shown(deps, alert_threshold),
   allowed_limit: allowed_limit === null ? null : shown(deps, allowed_limit),
   action,
   critical_ceiling: critical_ceiling === null ? null : shown(deps, critical_ceiling),
   approach_ratio,
+  notify: [...notify],
 });
 
 async function limitsOut(deps: ApiDeps, orgId: OrgId, limits: Limits): Promise<LimitsOut> {
@@ -173,6 +198,7 @@ async function limitsOut(deps: ApiDeps, orgId: OrgId, limits: Limits): Promise<L
     time_zone: limits.time_zone,
     resets_at: timeOut(limits.resets_at),
     changed_at: timeOut(limits.changed_at),
+    changed_by: limits.changed_by,
   };
 }
 

@@ -145,6 +145,8 @@ export const limitVersions = pgTable('limit_versions', {
   action: text().notNull(),
   critical_ceiling: whole(),
   approach_ratio: numeric().notNull(),
+  notify: text().array().notNull(),
+  changed_by: text(),
 });
 
 export const meterEvents = pgTable('meter_events', {
@@ -173,6 +175,8 @@ export const organizations = pgTable('organizations', {
   updated_at: moment().notNull(),
   alert_threshold: whole(),
   approach_ratio: numeric().notNull(),
+  limit_notify: text().array().notNull(),
+  limits_changed_by: text(),
 });
 
 export const poisonRows = pgTable('poison_rows', {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { managementKey, member, person } from './cast.js';
 import { pointers, useApi } from './harness.js';
 
 const api = useApi();
@@ -126,5 +127,77 @@ describe('PUT /api/v1/orgs/{org}/limits', () => {
     await api.call('PUT', of(org), { alert_threshold: 8, allowed_limit: 10 });
     await api.call('PATCH', `/api/v1/admin/orgs/${org}`, { limit: 5 });
     expect((await api.call('GET', of(org))).body).toMatchObject({ alert_threshold: { credits: '5' }, allowed_limit: { credits: '5' } });
+  });
+});
+
+describe('who set the limits, and who is told', () => {
+  const changedBy = async (org: string) => (await api.call('GET', of(org))).body['changed_by'];
+
+  test('owners are told unless somebody else is named; every change is a version with its author', async () => {
+    const org = await api.org();
+    expect((await api.call('GET', of(org))).body).toMatchObject({ notify: ['owner'], changed_by: null });
+    const marta = await member(api, org, 'billing');
+    await api.db.query("update people set name = 'Marta' where person_id = $1", [marta.id]);
+    const put = await api.call('PUT', of(org), { allowed_limit: 5, notify: [marta.id, 'billing', 'billing'] }, marta.as);
+    expect(put.status, put.text).toBe(200);
+    const by = { actor: `person:${marta.id}`, name: 'Marta' };
+    expect(put.body).toMatchObject({ notify: ['billing', marta.id], changed_by: by });
+    const key = await managementKey(api, org, 'limits:write', 'limits:read');
+    await api.call('PUT', of(org), { allowed_limit: 6 }, key.as);
+    expect(await changedBy(org)).toEqual({ actor: `key:${key.id}`, name: 'test' });
+    await api.call('PATCH', `/api/v1/admin/orgs/${org}`, { name: 'Renamed' });
+    expect(await changedBy(org), 'nothing about limits was changed').toEqual({ actor: `key:${key.id}`, name: 'test' });
+    await api.call('PATCH', `/api/v1/admin/orgs/${org}`, { limit: 7 });
+    expect(await changedBy(org)).toEqual({ actor: 'operator', name: null });
+    const { body } = await api.call('GET', `${of(org)}/history`);
+    expect(body['data']).toMatchObject([
+      { allowed_limit: { credits: '7' }, changed_by: { actor: 'operator' }, notify: ['owner'] },
+      { allowed_limit: { credits: '6' }, changed_by: { actor: `key:${key.id}` }, notify: ['owner'] },
+      { allowed_limit: { credits: '5' }, changed_by: by, notify: ['billing', marta.id] },
+      { allowed_limit: null, changed_by: null },
+    ]);
+  });
+
+  test('412: whoever was slower reads who was faster, and what they set', async () => {
+    const org = await api.org();
+    const { headers } = await api.call('GET', of(org));
+    const [first, second] = [await member(api, org, 'owner'), await member(api, org, 'admin')];
+    const etag = { 'if-match': headers.get('etag') ?? '' };
+    expect((await api.call('PUT', of(org), { allowed_limit: 5, notify: ['admin'] }, { ...first.as, ...etag })).status).toBe(200);
+    const slow = await api.call('PUT', of(org), { allowed_limit: 9 }, { ...second.as, ...etag });
+    expect([slow.status, slow.body['current']]).toMatchObject([
+      412,
+      { allowed_limit: { credits: '5' }, notify: ['admin'], changed_by: { actor: `person:${first.id}`, name: 'Somebody' } },
+    ]);
+  });
+
+  test('telling somebody else changes the terms of nobody', async () => {
+    const org = await api.org();
+    const version = () => api.db.one('select terms_version from organizations where org_id = $1', [org]);
+    await api.call('PUT', of(org), { allowed_limit: 5 });
+    const before = await version();
+    const put = await api.call('PUT', of(org), { allowed_limit: 5, notify: [] });
+    expect(put.body).toMatchObject({ notify: [] });
+    expect(await version()).toEqual(before);
+  });
+
+  test('400: roles and people of elsewhere, and nonsense; nothing is changed', async () => {
+    const [org, other] = [await api.org(), await api.org()];
+    const [stranger, outsider] = [await person(api), await member(api, other, 'owner')];
+    const role = await api.call('POST', `/api/v1/orgs/${other}/roles`, { name: 'Theirs', permissions: ['logs.read'] });
+    const notify = ['owner', stranger.id, outsider.id, String(role.body['id']), 'president'];
+    const wrong = await api.call('PUT', of(org), { allowed_limit: 5, notify });
+    expect([wrong.status, pointers(wrong)]).toEqual([400, ['/notify/1', '/notify/2', '/notify/3', '/notify/4']]);
+    expect((await api.call('GET', of(org))).body).toMatchObject({ allowed_limit: null, notify: ['owner'], changed_by: null });
+    expect(pointers(await api.call('PUT', of(org), { notify: ['https://x.example', 'usr_!'] }))).toEqual(['/notify/0', '/notify/1']);
+    expect(pointers(await api.call('PUT', of(org), { notify: Array(21).fill('owner') }))).toEqual(['/notify']);
+  });
+
+  test('somebody who left is named by what they were called in the log, and by no name', async () => {
+    const org = await api.org();
+    const leaving = await member(api, org, 'owner');
+    await api.call('PUT', of(org), { allowed_limit: 5 }, leaving.as);
+    await api.db.query('delete from org_members where person_id = $1', [leaving.id]);
+    expect(await changedBy(org)).toEqual({ actor: `person:${leaving.id}`, name: null });
   });
 });
