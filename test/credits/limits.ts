@@ -58,6 +58,22 @@ export function describeLimits(under: () => Opened): void {
       expect(await org.hold(1)).toEqual({ kind: 'token_revoked' });
     });
 
+    test('what was found of a token holds only until its terms change, and for nobody with another secret', async () => {
+      const { store } = under();
+      const org = await createSubject(store);
+      for (let i = 0; i < 3; i++) expect(await org.hold(1)).toMatchObject({ kind: 'held' });
+      expect(await org.hold(1, { digest: OTHER })).toEqual({ kind: 'unknown_token' });
+      expect(await org.hold(1, { tokenVersion: 2 })).toMatchObject({ kind: 'stale' });
+      const sibling = newTokenId(org.orgId);
+      await store.project({ token: tokenTerms(sibling, org.orgId) });
+      for (let i = 0; i < 2; i++) expect(await org.hold(1)).toMatchObject({ kind: 'held' });
+      await store.project({ token: tokenTerms(org.tokenId, org.orgId, { version: 2, digest: OTHER }) });
+      expect(await org.hold(1)).toEqual({ kind: 'unknown_token' });
+      for (let i = 0; i < 2; i++) expect(await org.hold(1, { digest: OTHER, tokenVersion: 2 })).toMatchObject({ kind: 'held' });
+      await store.project({ token: tokenTerms(org.tokenId, org.orgId, { version: 3, digest: OTHER, status: 'paused' }) });
+      expect(await org.hold(1, { digest: OTHER, tokenVersion: 2 })).toEqual({ kind: 'token_paused' });
+    });
+
     test('a price made of old terms is stale, and the answer has the new ones', async () => {
       const { store } = under();
       const org = await createSubject(store);

@@ -96,15 +96,31 @@ export function orgState(reply: readonly unknown[], orgId: OrgId): OrgState | un
   };
 }
 
+const FACTS_BYTES = 65;
+
 /** An entry of the stream; a strange one is an error, because nothing may be skipped on the way to the ledger. */
-export function streamEntry([cursor, flat]: readonly [string, readonly string[]]): StreamEntry {
-  const fields = new Map<string, string>();
-  for (let i = 0; i < flat.length; i += 2) fields.set(flat[i] ?? '', flat[i + 1] ?? '');
-  const orgId = fields.get('o') ?? '';
-  const requestId = fields.get('r') ?? '';
-  const kind = fields.get('k');
+export function streamEntry([cursor, flat]: readonly [Buffer, readonly Buffer[]]): StreamEntry {
+  const facts = flat.length === 2 && flat[1] ? chargeOf(flat[1]) : oldChargeOf(flat);
+  const { kind, orgId, requestId, event } = facts;
   if (!isOrgId(orgId) || !isRequestId(requestId) || (kind !== 'F' && kind !== 'C')) throw new Error(`not a charge: stream entry ${cursor}`);
-  return { cursor, orgId, requestId, kind: kind === 'F' ? 'floor' : 'final', cost: amount(fields.get('c')), event: fields.get('e') ?? '' };
+  return { cursor: String(cursor), orgId, requestId, kind: kind === 'F' ? 'floor' : 'final', cost: microCredits(facts.cost), event };
+}
+
+/** As `kinds.ts` writes a charge. */
+const chargeOf = (stored: Buffer) => ({
+  kind: stored.toString('latin1', 0, 1),
+  cost: stored.length < FACTS_BYTES ? Number.NaN : stored.readDoubleLE(1),
+  orgId: stored.toString('latin1', 9, 29),
+  requestId: stored.toString('latin1', 29, FACTS_BYTES),
+  event: stored.toString('utf8', FACTS_BYTES),
+});
+
+/** In layout 1 each of them was a field; entries are kept for some minutes after they were booked, and may be read again. */
+function oldChargeOf(flat: readonly Buffer[]) {
+  const fields = new Map<string, string>();
+  for (let i = 0; i < flat.length; i += 2) fields.set(String(flat[i]), String(flat[i + 1]));
+  const [kind, cost, orgId = '', requestId = '', event = ''] = ['k', 'c', 'o', 'r', 'e'].map((name) => fields.get(name));
+  return { kind, cost: amount(cost), orgId, requestId, event };
 }
 
 export function triples(flat: unknown): readonly (readonly [string, string, string])[] {

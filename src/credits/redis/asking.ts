@@ -61,7 +61,7 @@ export function createAsk(lanes: Lanes<Question>, epochs: Epochs): Ask {
       const { shard, verb, keys, fields, texts, free = false } = command;
       const done: Task['done'] = (reply) => {
         try {
-          resolve(isUnavailable(reply) ? reply : read(typeof reply === 'string' ? [reply] : reply, task.life));
+          resolve(isUnavailable(reply) ? reply : read(typeof reply === 'number' ? [reply] : reply, task.life));
         } catch (error) {
           reject(error);
         }

@@ -9,6 +9,8 @@ export interface Slot {
   readonly epochKey: string;
   readonly deadlinesKey: string;
   readonly streamKey: string;
+  /** All three as they are sent. */
+  readonly keys: string;
   /** `n:run_id:replid:layout` while the server's own words agree with it; '' = not known. */
   life: string;
   link: Link | undefined;
@@ -111,6 +113,9 @@ function note(slot: Slot, link: Link, generation: number, identity: string, raw:
   return known ? { shard: slot.shard, state, epoch: life } : { shard: slot.shard, state: 'absent', epoch: raw ?? '' };
 }
 
+/** A key as part of a call: only ids and words of ours are in it, so each character is a byte. */
+export const keyPart = (key: string): string => `$${key.length}\r\n${key}\r\n`;
+
 function newSlot(shard: string): Slot {
   const tag = `{${shard}}`;
   return {
@@ -118,6 +123,7 @@ function newSlot(shard: string): Slot {
     epochKey: `${tag}:epoch`,
     deadlinesKey: `${tag}:deadlines`,
     streamKey: `${tag}:stream`,
+    keys: ['epoch', 'deadlines', 'stream'].map((name) => keyPart(`${tag}:${name}`)).join(''),
     life: '',
     link: undefined,
     generation: -1,

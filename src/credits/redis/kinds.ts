@@ -1,3 +1,4 @@
+import { microCredits } from '../../domain/credits.js';
 import { shardOf } from '../../domain/ids.js';
 import type {
   ExtendAnswer,
@@ -19,52 +20,90 @@ export type RequestCommand = Pick<HoldCommand, 'requestId' | 'orgId' | 'tokenId'
 
 /** How one of the verbs of a request is written as `spend.lua` reads it, and its answer read. */
 export interface Kind<C extends RequestCommand, A> {
-  readonly letter: number;
-  /** How much `write` writes: the head after the request id. */
-  readonly restBytes: number;
-  write(packet: Packet, command: C): void;
+  letter(command: C): number;
+  /** How many bytes `head` writes; 0 = it has none. */
+  readonly headBytes: number;
+  head(packet: Packet, command: C, checked: Checked | undefined): void;
   /** What is given with it, written as one part. */
   give(packet: Packet, command: C): void;
   /** The key that is claimed with it. */
   claim(command: C): string | null;
-  answer(reply: Reply, command: C, life: string): A | Unavailable;
+  /** A number is what remains when all went as asked; else a word and what belongs to it. */
+  answer(reply: Reply, command: C, told: { readonly life: string; remember(checked: Checked): void }): A | Unavailable;
 }
 
-const NUMBERS_BYTES = 24;
-/** H, amount, floor, token id: what is kept of a request in front of its note. */
-const FACTS_BYTES = 35;
-const WHO_BYTES = 92;
-const none = (): null => null;
+/** Who was found to be a token without rules, and by which word the script will know that nothing has changed since. */
+export interface Checked {
+  readonly life: string;
+  readonly digest: string;
+  readonly tokenVersion: number;
+  readonly word: string;
+}
+
+const NOT_CHECKED = '-'.repeat(16);
+
+const LETTER = { settle: 83, settleDue: 68, final: 67, floor: 70, hold: 72, extend: 69, rehold: 82 } as const;
+const noClaim = (): null => null;
+
+/** What is kept of a request in front of its note: H, amount, floor, token id. */
+const facts = {
+  bytes: 35,
+  write: (packet: Packet, { amount, tokenId }: HoldCommand): void => {
+    packet.u8(LETTER.hold);
+    packet.f64(amount);
+    packet.f64(0);
+    packet.ascii(tokenId);
+  },
+};
+
+/** What is queued for the drain in front of an event: F or C, cost, org id, request id. */
+const charge = {
+  bytes: 65,
+  write: (packet: Packet, { kind, cost, orgId, requestId }: SettleCommand): void => {
+    packet.u8(LETTER[kind]);
+    packet.f64(cost);
+    packet.ascii(orgId);
+    packet.ascii(requestId);
+  },
+};
 
 export const HOLD: Kind<HoldCommand, HoldAnswer> = {
-  letter: 72,
-  restBytes: NUMBERS_BYTES + WHO_BYTES,
-  write: (packet, { tokens, leaseMs, orgVersion, orgId, digest, tokenVersion }) => {
-    numbers(packet, tokens, leaseMs, orgVersion);
+  letter: () => LETTER.hold,
+  headBytes: 168,
+  head: (packet, { leaseMs, orgVersion, requestId, orgId, digest, tokenVersion, tokens }, checked) => {
+    packet.f64(leaseMs);
+    packet.f64(orgVersion);
+    packet.ascii(requestId);
+    packet.ascii(checked?.digest === digest && checked.tokenVersion === tokenVersion ? checked.word : NOT_CHECKED);
+    packet.f64(tokens);
     packet.ascii(orgId);
     packet.ascii(digest);
     packet.i64(tokenVersion);
   },
-  give: (packet, { amount, tokenId, note }) =>
-    packet.text(note, FACTS_BYTES, () => {
-      packet.u8(72);
-      packet.i64(amount);
-      packet.i64(0);
-      packet.ascii(tokenId);
-    }),
+  give: (packet, command) => packet.textAfter(facts, command, command.note),
   claim: ({ tokenId, idempotencyKey }) => (idempotencyKey === null ? null : `{${shardOf(tokenId)}}:claim:${tokenId}:${idempotencyKey}`),
-  answer: (reply, command) =>
-    typeof reply === 'string' ? { kind: 'held', amount: command.amount, remaining: amount(reply), repeated: false } : holdAnswer(reply),
+  answer: (reply, command, told) => {
+    if (typeof reply === 'number') return { kind: 'held', amount: command.amount, remaining: microCredits(reply), repeated: false };
+    if (reply[0] !== 'first') return holdAnswer(reply);
+    const { digest, tokenVersion } = command;
+    told.remember({
+      life: told.life,
+      digest,
+      tokenVersion,
+      word: String(reply[2]).padEnd(NOT_CHECKED.length).slice(0, NOT_CHECKED.length),
+    });
+    return { kind: 'held', amount: command.amount, remaining: amount(reply[1]), repeated: false };
+  },
 };
 
 export const SETTLE: Kind<SettleCommand, SettleAnswer> = {
-  letter: 83,
-  restBytes: NUMBERS_BYTES,
-  write: (packet, { cost, kind, ifDue }) => numbers(packet, cost, kind === 'final' ? 1 : 0, ifDue ? 1 : 0),
-  give: (packet, { event }) => packet.text(event ?? ''),
-  claim: none,
-  answer: (reply, _, epoch) => {
-    if (typeof reply === 'string') return { kind: 'settled', remaining: amount(reply), repeated: false, epoch };
+  letter: ({ ifDue }) => (ifDue ? LETTER.settleDue : LETTER.settle),
+  headBytes: 0,
+  head: () => undefined,
+  give: (packet, command) => packet.textAfter(charge, command, command.event ?? ''),
+  claim: noClaim,
+  answer: (reply, _, { life: epoch }) => {
+    if (typeof reply === 'number') return { kind: 'settled', remaining: microCredits(reply), repeated: false, epoch };
     if (reply[0] === 'not_due') return { kind: 'not_due' };
     if (reply[0] !== 'settled') return unavailable('broken', true);
     return { kind: 'settled', remaining: amount(reply[1]), repeated: true, epoch };
@@ -72,12 +111,18 @@ export const SETTLE: Kind<SettleCommand, SettleAnswer> = {
 };
 
 export const EXTEND: Kind<ExtendCommand, ExtendAnswer> = {
-  letter: 69,
-  restBytes: NUMBERS_BYTES,
-  write: (packet, { amount, floor, leaseMs }) => numbers(packet, amount, floor, leaseMs),
+  letter: () => LETTER.extend,
+  headBytes: 60,
+  head: (packet, command) => {
+    packet.f64(command.amount);
+    packet.f64(command.floor);
+    packet.f64(command.leaseMs);
+    packet.ascii(command.requestId);
+  },
   give: (packet, { note }) => packet.text(note),
-  claim: none,
+  claim: noClaim,
   answer: (reply) => {
+    if (typeof reply === 'number') return unavailable('broken', true);
     if (reply[0] === 'gone') return { kind: 'gone' };
     if (reply[0] !== 'extended' && reply[0] !== 'short') return unavailable('broken', true);
     return { kind: reply[0], amount: amount(reply[1]) };
@@ -85,16 +130,10 @@ export const EXTEND: Kind<ExtendCommand, ExtendAnswer> = {
 };
 
 export const REHOLD: Kind<ReholdCommand, ReholdAnswer> = {
-  letter: 82,
-  restBytes: NUMBERS_BYTES,
-  write: EXTEND.write,
-  give: (packet, { note }) => packet.text(note),
-  claim: none,
-  answer: (reply) => (reply[0] === 'held' || reply[0] === 'settled' ? { kind: reply[0] } : unavailable('broken', true)),
+  ...EXTEND,
+  letter: () => LETTER.rehold,
+  answer: (reply) => {
+    const word = typeof reply === 'number' ? undefined : reply[0];
+    return word === 'held' || word === 'settled' ? { kind: word } : unavailable('broken', true);
+  },
 };
-
-function numbers(packet: Packet, a: number, b: number, c: number): void {
-  packet.i64(a);
-  packet.i64(b);
-  packet.i64(c);
-}

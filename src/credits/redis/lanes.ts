@@ -7,8 +7,8 @@ import { Packet } from './packet.js';
 import type { Script } from './scripts.js';
 import type { Topology } from './topology.js';
 
-/** What a command is answered: its parts, or only the number that says that all went as asked. */
-export type Reply = readonly unknown[] | string;
+/** What a command is answered: a word and what belongs to it, or only the number that says that all went as asked. */
+export type Reply = readonly unknown[] | number;
 
 /** One command on its way. */
 export interface Task {
@@ -26,7 +26,7 @@ export interface Wire<T extends Task> {
   readonly script: Script;
   /** `name` and `body` are those of the call: by hash, or with the whole text of a script that the server has forgotten. */
   pack(batch: readonly T[], packet: Packet, name: string, body: string): Command;
-  cut(reply: unknown): readonly Reply[];
+  cut(reply: unknown, count: number): readonly Reply[];
 }
 
 interface Lane<T> {
@@ -141,7 +141,7 @@ export class Lanes<T extends Task> {
         (reply) => {
           lane.busy = false;
           if (lane.queue.length > 0) this.#schedule(lane);
-          const replies = this.#wire.cut(reply);
+          const replies = this.#wire.cut(reply, batch.length);
           for (let i = 0; i < batch.length; i++) this.#take(batch[i] as T, replies[i]);
         },
         (error) => {
@@ -152,7 +152,7 @@ export class Lanes<T extends Task> {
   }
 
   #take(task: T, reply: Reply | undefined): void {
-    if (typeof reply === 'string') {
+    if (typeof reply === 'number') {
       task.done(reply);
       return;
     }

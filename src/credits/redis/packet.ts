@@ -4,7 +4,7 @@ const FIRST_BYTES = 16 * 1024;
 /** What one large batch needed is not kept for ever. */
 const KEPT_BYTES = 1024 * 1024;
 const TWO_32 = 2 ** 32;
-const nothing = (): void => undefined;
+const NOTHING = { bytes: 0, write: (): void => undefined };
 
 /** A call as bytes, in the protocol of Redis, written into a buffer that is used again. */
 export class Packet {
@@ -22,15 +22,20 @@ export class Packet {
     this.ascii(`*${count}\r\n`);
   }
 
-  /** A part of any text, after so many bytes that `before` writes. */
-  text(text: string, bytesBefore = 0, before = nothing): void {
-    this.#need(text.length * 3 + bytesBefore + 32);
+  /** A part of any text. */
+  text(text: string): void {
+    this.textAfter(NOTHING, undefined, text);
+  }
+
+  /** A part of any text, after what `before` writes. */
+  textAfter<T>(before: { readonly bytes: number; write(packet: Packet, value: T): void }, value: T, text: string): void {
+    this.#need(text.length * 3 + before.bytes + 32);
     const start = this.#at;
     // Nearly always each character is one byte; if not, the length in front of them was wrong, and is written again.
     for (let length = text.length; ; ) {
       this.#at = start;
-      this.head(bytesBefore + length);
-      before();
+      this.head(before.bytes + length);
+      before.write(this, value);
       const written = this.#bytes.write(text, this.#at, 'utf8');
       this.#at += written;
       if (written === length) break;
@@ -66,10 +71,10 @@ export class Packet {
     this.#at += 1;
   }
 
-  u16(value: number): void {
-    this.#need(2);
-    this.#view.setUint16(this.#at, value, true);
-    this.#at += 2;
+  f64(value: number): void {
+    this.#need(8);
+    this.#view.setFloat64(this.#at, value, true);
+    this.#at += 8;
   }
 
   /** A whole number, not negative, below 2^53. */
@@ -97,12 +102,12 @@ export class Packet {
   }
 }
 
-/** A command whose bytes are ready: the client adds its timeout, its place in the queue and its answer. */
+/** A command whose bytes are ready, and whose answer is bytes: the client adds its timeout and its place in the queue. */
 class Packed extends Command {
   readonly #bytes: Buffer;
 
   constructor(name: string, bytes: Buffer) {
-    super(name, [], { replyEncoding: 'utf8' });
+    super(name, []);
     this.#bytes = bytes;
   }
 

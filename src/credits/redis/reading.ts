@@ -10,6 +10,8 @@ import type { Topology } from './topology.js';
 
 type Reading = Pick<CreditStore, 'lookup' | 'due' | 'entries' | 'trim' | 'pending' | 'shards' | 'inspect'>;
 
+/** A member of the deadlines is an org id, and a request id behind it. */
+const ORG_CHARS = 20;
 const CURSOR = /^(\d{1,15})-(\d{1,15})$/;
 
 export function createReading(ask: Ask, topology: Topology, epochs: Epochs): Reading {
@@ -89,7 +91,7 @@ async function due(ask: Ask, shard: string, limit: number): Promise<readonly Due
   const members = orThrow(reply, `due holds of shard ${shard}`).slice(1).map(String);
   const byOrg = new Map<string, string[]>();
   for (const member of members) {
-    const [orgId = '', requestId = ''] = member.split(':');
+    const [orgId, requestId] = [member.slice(0, ORG_CHARS), member.slice(ORG_CHARS)];
     const ids = byOrg.get(orgId);
     if (ids) ids.push(requestId);
     else byOrg.set(orgId, [requestId]);
@@ -104,7 +106,7 @@ async function due(ask: Ask, shard: string, limit: number): Promise<readonly Due
         const hold = holdOf(orgId as OrgId, requestId, facts, note);
         if (!hold) continue;
         const { deadlineMs: _, ...out } = hold;
-        found.set(`${orgId}:${requestId}`, out);
+        found.set(orgId + requestId, out);
       }
     }),
   );
@@ -117,10 +119,10 @@ async function entries(
   after: string,
   limit: number,
 ): Promise<readonly StreamEntry[]> {
-  let rows: [string, string[]][];
+  let rows: [Buffer, Buffer[]][];
   try {
     const link = await linkOf(shard);
-    rows = await link.redis.xrange(`{${shard}}:stream`, after === '' ? '-' : `(${after}`, '+', 'COUNT', limit);
+    rows = await link.redis.xrangeBuffer(`{${shard}}:stream`, after === '' ? '-' : `(${after}`, '+', 'COUNT', limit);
   } catch (error) {
     throw new StoreUnavailable(failureOf(error).answer.reason, `stream of shard ${shard}`);
   }

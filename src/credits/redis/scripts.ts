@@ -13,7 +13,7 @@ export type Verb = (typeof VERBS)[number];
 const BASE = ['numbers', 'stored', 'epoch', 'org', 'room'] as const;
 /** What few requests need, and the names by which it is asked for. */
 const RARE = ['token', 'capped', 'rate', 'admit', 'moved', 'ended', 'held'] as const;
-const RARE_NAMES = 'capped readToken refusalOf alreadyKnown moveToken writeTokens isDue addWhenFull'.split(' ');
+const RARE_NAMES = 'capped readToken refusalOf alreadyKnown moveToken writeToken isDue addWhenFull'.split(' ');
 
 export interface Script {
   readonly source: string;
@@ -52,7 +52,7 @@ export function batchScript(): Script {
 export function spendScript(): Script {
   const preludes = (names: readonly string[]): string => names.map((name) => read(`prelude/${name}`)).join('');
   const rare = `${preludes(RARE)}${read('extend')}${read('rehold')}`;
-  const names = [...RARE_NAMES.map((name) => `${name} = ${name}`), 'E = extend', 'R = rehold'].join(', ');
+  const names = [...RARE_NAMES.map((name) => `${name} = ${name}`), '[69] = extend', '[82] = rehold'].join(', ');
   const later = `local made\nrarely = function()\nif made then return made end\n${rare}made = { ${names} }\nreturn made\nend\n`;
   return script(`${preludes([...BASE, 'seen'])}${later}${read('hold')}${read('settle')}${read('spend')}`);
 }

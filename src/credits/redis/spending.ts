@@ -2,17 +2,17 @@ import { type OrgId, shardOf, type TokenId } from '../../domain/ids.js';
 import { checkHold, checkLease, checkSettle } from '../commands.js';
 import type { CreditStore, Unavailable } from '../store.js';
 import { isUnavailable } from './asking.js';
-import type { Epochs, Slot } from './epochs.js';
-import { EXTEND, HOLD, type Kind, REHOLD, type RequestCommand, SETTLE } from './kinds.js';
+import { type Epochs, keyPart, type Slot } from './epochs.js';
+import { type Checked, EXTEND, HOLD, type Kind, REHOLD, type RequestCommand, SETTLE } from './kinds.js';
 import { type Lanes, nextBatch, type Reply, type Task, type Wire } from './lanes.js';
 import type { Packet } from './packet.js';
 import { spendScript } from './scripts.js';
 
-/** Keys as they are sent, and where they stand in the batch that is being packed. */
+/** Keys as they are sent, and which of their sort they are in the batch that is being packed, from 1. */
 interface Place {
   readonly keys: string;
   batch: number;
-  at: number;
+  ordinal: number;
 }
 
 /** Where a token spends: its own key, and the two of its organization. */
@@ -21,13 +21,13 @@ interface Purse {
   readonly slot: Slot;
   readonly org: Place;
   readonly token: Place;
+  checked: Checked | undefined;
 }
 
 const PURSES_MAX = 20_000;
-const KEYS_OF_SHARD = 3;
-const KEYS_OF_ORG = 2;
-/** Verb, four places, request id. */
-const HEAD_BYTES = 45;
+/** Counts of shards, orgs and tokens; of each command verb, shard, org, token and claim. */
+const COUNTS_BYTES = 3;
+const PLACES_BYTES = 5;
 
 /** One command of a request on its way. */
 class Spend<C extends RequestCommand, A> implements Task {
@@ -50,9 +50,13 @@ class Spend<C extends RequestCommand, A> implements Task {
     this.reject = reject;
   }
 
+  remember(checked: Checked): void {
+    this.purse.checked = checked;
+  }
+
   done(reply: Reply | Unavailable): void {
     try {
-      this.resolve(isUnavailable(reply) ? reply : this.kind.answer(reply, this.command, this.life));
+      this.resolve(isUnavailable(reply) ? reply : this.kind.answer(reply, this.command, this));
     } catch (error) {
       this.reject(error);
     }
@@ -76,9 +80,10 @@ export function createSpending(lanes: Lanes<AnySpend>, epochs: Epochs): Pick<Cre
       orgs.clear();
     }
     const tag = `{${shardOf(orgId)}}:`;
-    const org = orgs.get(orgId) ?? { keys: part(`${tag}org:${orgId}`) + part(`${tag}requests:${orgId}`), batch: 0, at: 0 };
+    const org = orgs.get(orgId) ?? { keys: keyPart(`${tag}org:${orgId}`) + keyPart(`${tag}requests:${orgId}`), batch: 0, ordinal: 0 };
     orgs.set(orgId, org);
-    const purse = { orgId, slot: epochs.slot(shardOf(orgId)), org, token: { keys: part(`${tag}token:${tokenId}`), batch: 0, at: 0 } };
+    const token = { keys: keyPart(`${tag}token:${tokenId}`), batch: 0, ordinal: 0 };
+    const purse: Purse = { orgId, slot: epochs.slot(shardOf(orgId)), org, token, checked: undefined };
     purses.set(tokenId, purse);
     return purse;
   };
@@ -102,76 +107,84 @@ export function spendWire(): Wire<AnySpend> {
 }
 
 function pack(batch: readonly AnySpend[], packet: Packet, name: string, body: string) {
-  const { shards, keys, places } = placesOf(batch);
+  const { shards, orgs, tokens, claims } = placesOf(batch);
+  const keys = 3 * shards.length + 2 * orgs.length + tokens.length + claims.length;
+  const heads = batch.reduce((sum, { kind }) => sum + (kind.headBytes > 0 ? 1 : 0), 0);
   packet.clear();
-  packet.parts(4 + keys + shards.length + 2 * batch.length);
+  packet.parts(4 + keys + shards.length + heads + batch.length);
   packet.text(name);
   packet.text(body);
   packet.text(String(keys));
-  for (const { epochKey, deadlinesKey, streamKey } of shards) packet.ascii(part(epochKey) + part(deadlinesKey) + part(streamKey));
-  for (const place of places) packet.ascii(place);
-  packet.text(String(shards.length));
-  for (const { life } of shards) packet.text(life);
-  let claim = keys - batch.reduce((sum, { kind, command }) => sum + (kind.claim(command) === null ? 0 : 1), 0);
+  for (const shard of shards) packet.ascii(shard.keys);
+  for (const org of orgs) packet.ascii(org.keys);
+  for (const token of tokens) packet.ascii(token.keys);
+  for (const claim of claims) packet.text(claim);
+  packet.head(COUNTS_BYTES + PLACES_BYTES * batch.length);
+  packet.u8(shards.length);
+  packet.u8(orgs.length);
+  packet.u8(tokens.length);
+  let claimed = 0;
   for (const { kind, command, purse } of batch) {
-    packet.head(HEAD_BYTES + kind.restBytes);
-    packet.u8(kind.letter);
-    packet.u16(purse.slot.ordinal);
-    packet.u16(purse.org.at);
-    packet.u16(purse.token.at);
-    packet.u16(kind.claim(command) === null ? 0 : ++claim);
-    packet.ascii(command.requestId);
-    kind.write(packet, command);
-    packet.end();
+    packet.u8(kind.letter(command));
+    packet.u8(purse.slot.ordinal);
+    packet.u8(purse.org.ordinal);
+    packet.u8(purse.token.ordinal);
+    packet.u8(kind.claim(command) === null ? 0 : ++claimed);
+  }
+  packet.end();
+  for (const { life } of shards) packet.text(life);
+  for (const { kind, command, purse, life } of batch) {
+    if (kind.headBytes > 0) {
+      packet.head(kind.headBytes);
+      // What was found in another life of the data says nothing about this one.
+      kind.head(packet, command, purse.checked?.life === life ? purse.checked : undefined);
+      packet.end();
+    }
     kind.give(packet, command);
   }
   return packet.command(name);
 }
 
-/** Each shard, organization and token of a batch once. */
+/** Each shard, organization and token of a batch once; a batch is small enough for a byte to count any of them. */
 function placesOf(batch: readonly AnySpend[]) {
   const number = nextBatch();
   const shards: Slot[] = [];
-  for (const { slot } of batch) {
-    if (slot.batch === number) continue;
-    slot.batch = number;
-    slot.ordinal = shards.length;
-    shards.push(slot);
-  }
-  let keys = shards.length * KEYS_OF_SHARD;
-  const places: string[] = [];
-  const give = (place: Place, count: number): void => {
-    if (place.batch === number) return;
-    place.batch = number;
-    place.at = keys + 1;
-    keys += count;
-    places.push(place.keys);
-  };
-  for (const { purse } of batch) {
-    give(purse.org, KEYS_OF_ORG);
-    give(purse.token, 1);
-  }
-  for (const { kind, command } of batch) {
+  const orgs: Place[] = [];
+  const tokens: Place[] = [];
+  const claims: string[] = [];
+  for (const { kind, command, purse } of batch) {
+    const { slot, org, token } = purse;
+    if (slot.batch !== number) {
+      slot.batch = number;
+      slot.ordinal = shards.push(slot) - 1;
+    }
+    if (org.batch !== number) {
+      org.batch = number;
+      org.ordinal = orgs.push(org);
+    }
+    if (token.batch !== number) {
+      token.batch = number;
+      token.ordinal = tokens.push(token);
+    }
     const claim = kind.claim(command);
-    if (claim === null) continue;
-    places.push(part(claim));
-    keys += 1;
+    if (claim !== null) claims.push(claim);
   }
-  return { shards, keys, places };
+  return { shards, orgs, tokens, claims };
 }
 
-const ANSWERS = '\u001e';
 const PARTS = '\u001f';
-const NINE = 57;
 
-function cut(reply: unknown): readonly Reply[] {
-  const answers: Reply[] = String(reply).split(ANSWERS);
-  for (let i = 0; i < answers.length; i++) {
-    const answer = answers[i] as string;
-    // Only a number begins with a digit.
-    if (!(answer.charCodeAt(0) <= NINE)) answers[i] = answer.split(PARTS);
+function cut(reply: unknown, count: number): readonly Reply[] {
+  const answers: Reply[] = [];
+  if (!Buffer.isBuffer(reply) || reply.length < 8 * count) return answers;
+  let at = 8 * count;
+  for (let i = 0; i < count; i++) {
+    const number = reply.readDoubleLE(8 * i);
+    if (number >= 0) answers.push(number);
+    else {
+      answers.push(reply.toString('utf8', at, at - number).split(PARTS));
+      at -= number;
+    }
   }
   return answers;
 }
-
-const part = (key: string): string => `$${key.length}\r\n${key}\r\n`;

@@ -65,7 +65,7 @@ async function project(ask: Ask, terms: Parameters<CreditStore['project']>[0]): 
   const shard = shardOf(orgId);
   const tag = `{${shard}}:`;
   const own = isOrg ? `${tag}org:${orgId}` : `${tag}token:${terms.token.tokenId}`;
-  const keys = [own, `${tag}requests:${orgId}`];
+  const keys = [own, `${tag}requests:${orgId}`, `${tag}org:${orgId}`];
   const texts = isOrg
     ? [orgTermsText(terms.org), JSON.stringify(terms.org), '', '', '']
     : [tokenTermsText(terms.token), JSON.stringify(terms.token), capsText(terms.token), orgId, terms.token.digest];

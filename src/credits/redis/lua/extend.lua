@@ -1,11 +1,12 @@
 -- extend: renews the lease of a running request, raises its floor and may raise its hold.
--- Takes the new total hold (a lower or equal one only renews the lease), floor, lease in ms.
+-- head: the new total amount; a lower or equal one only renews the lease, floor, lease in ms, request id.
 -- given: the note.
 -- Answers: extended amount · short amount (renewed, but no more could be set aside) · gone · epoch
 -- Safe to repeat: amount and floor only grow to what is asked, never by it; the deadline never goes back.
-local function extend(shard, o, t, _, id, amount, floored, lease, _, given)
+local function extend(shard, o, t, head, given)
   local state = shardState(shard)
   if state == 'epoch' then return state end
+  local amount, floored, lease, id = leaseOf(head)
   local stored = call('HGET', KEYS[o + 1], id)
   local running, held, least, owner
   if stored then running, held, least, owner = readRequest(stored) end

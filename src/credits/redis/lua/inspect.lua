@@ -13,7 +13,7 @@ if not org.version then broken('terms') end
 rebuild(KEYS[5], function(id, stored, running, kind, cost, owner)
   if running then
     local facts, note = holdText(stored)
-    local deadline = call('ZSCORE', KEYS[2], sub(KEYS[4], 10) .. ':' .. id) or '0'
+    local deadline = call('ZSCORE', KEYS[2], sub(KEYS[4], 10) .. id) or '0'
     for _, part in ipairs({ id, facts .. '|' .. deadline, note }) do holds[#holds + 1] = part end
     return
   end

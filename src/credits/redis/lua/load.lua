@@ -39,5 +39,6 @@ end
 
 if not isOld(KEYS[4]) then call('HSET', KEYS[4], 'balance', balance, 'life', ARGV[1], 'loaded', ARGV[3]) end
 saveOrg(KEYS[4], org)
+tokensChanged(KEYS[4])
 for _, write in ipairs(writes) do call('HSET', unpack(write)) end
 return { 'loaded' }

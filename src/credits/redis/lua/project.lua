@@ -1,6 +1,6 @@
 -- project: writes what a token or an organization may do. It never moves money and never makes up a balance.
 -- KEYS[1] epoch of the shard        KEYS[2] deadlines of the shard (unused)   KEYS[3] stream of the shard (unused)
--- KEYS[4] token or org   KEYS[5] requests of the org
+-- KEYS[4] token or org   KEYS[5] requests of the org   KEYS[6] org
 -- ARGV[1] expected epoch
 -- ARGV[2] terms version
 -- ARGV[3] token id, or - for an organization
@@ -31,6 +31,8 @@ if hasRules and not (before and before.known) then
   sums = of(id)
 end
 if not readUse(call('HGET', KEYS[4], 'used') or '') then call('HDEL', KEYS[4], 'used', 'useVersion') end
+ours(KEYS[6])
+tokensChanged(KEYS[6])
 call('HSET', KEYS[4], 'terms', terms, 'json', ARGV[5])
 if sums then saveToken(KEYS[4], sums) end
 return { 'projected' }

@@ -1,11 +1,12 @@
 -- rehold: puts an open hold back after the store was lost. No cap applies: the request is already running.
--- Takes amount, floor, lease in ms.
+-- head: amount, floor, lease in ms, request id.
 -- given: the note.
 -- Answers: held · settled · epoch
 -- Safe to repeat: a hold that is there only grows to what is asked; a request that has ended stays ended.
-local function rehold(shard, o, t, _, id, amount, floored, lease, _, given)
+local function rehold(shard, o, t, head, given)
   local state = shardState(shard)
   if state == 'epoch' then return state end
+  local amount, floored, lease, id = leaseOf(head)
   orgAt(o, state == 'open')
   local stored, held, least, running, owner = call('HGET', KEYS[o + 1], id), 0, 0, nil, nil
   if stored then running, held, least, owner = readRequest(stored) end

@@ -1,31 +1,39 @@
 -- spend: runs holds, settlements, extensions and reholds one after the other, each by itself: what one of them finds
 -- broken stops no other. What several of them read or change is read and written once.
--- KEYS: three per shard (epoch, deadlines, stream), then in any order an org and its requests, tokens, claims of
---   idempotency keys; a command names the first of its keys by their place.
--- ARGV[1] number of shards
--- ARGV[2…] the expected epoch of each, then for each command two: its head, and what is given with it. A head is packed:
---   verb (H, S, E or R), shard from 0, org, token, claim or 0, request id, three numbers, and for a hold who asks
--- Answers: one text, each answer set off by byte 30, its parts by byte 31; 'error' and a sentence when nothing was written.
+-- KEYS: three per shard (epoch, deadlines, stream), two per org (itself, its requests), tokens, claims of idempotency keys
+-- ARGV[1] how many shards, orgs and tokens, and of each command five: verb, shard from 0, org, token, claim from 1 or 0; bytes
+-- ARGV[2…] the expected epoch of each shard, then of each command its head (not of S and D) and what is given with it
+--   verb: H hold, S settle, D settle when due, E extend, R rehold
+-- Answers: one text. First of each command a number: what remains, or how many bytes it has of the rest, as a negative one: a
+--   word and what belongs to it, set off by byte 31; 'error' and a sentence when nothing was written.
 -- Safe to repeat: because every verb is.
-local function run(head, given)
-  local verb, shard, o, t, claim, id, a, b, c, after = take('<c1HHHHc36i8i8i8', head)
-  if a < 0 or a >= AMOUNTS_END or b < 0 or b >= AMOUNTS_END or not areSums(c, 0, 0) then broken('amount') end
-  if not find(id, '^req_%x+$') then broken('id') end
-  if verb == 'H' then return hold(shard, o, t, claim, id, a, b, c, sub(head, after), given) end
-  if verb == 'S' then return settle(shard, o, t, claim, id, a, b, c, nil, given) end
-  return rarely()[verb](shard, o, t, claim, id, a, b, c, nil, given)
+local places = ARGV[1]
+local shards, orgsGiven, tokensGiven = byte(places, 1, 3)
+local firstToken = 3 * shards + 2 * orgsGiven
+local firstClaim = firstToken + tokensGiven
+local numbers, texts, next = {}, {}, 2 + shards
+
+local function run(at)
+  local verb, shard, o, t, claim = byte(places, at, at + 4)
+  o, t = 3 * shards + 2 * o - 1, firstToken + t
+  if verb == 83 or verb == 68 then
+    next = next + 1
+    return settle(shard, o, t, verb == 68, ARGV[next - 1])
+  end
+  next = next + 2
+  if verb == 72 then return hold(shard, o, t, claim > 0 and firstClaim + claim, ARGV[next - 2], ARGV[next - 1]) end
+  return rarely()[verb](shard, o, t, ARGV[next - 2], ARGV[next - 1])
 end
 
-local answers, at = {}, 0
-for i = 2 + ARGV[1], #ARGV, 2 do
-  local fine, answer = pcall(run, ARGV[i], ARGV[i + 1])
+for at = 4, #places, 5 do
+  local fine, answer = pcall(run, at)
   if not fine then answer = { 'error', type(answer) == 'table' and answer.err or tostring(answer) } end
-  if type(answer) == 'table' then
-    for part = 1, #answer do answer[part] = string.gsub(answer[part], '[\30\31]', ' ') end
-    answer = concat(answer, '\31')
+  if type(answer) ~= 'number' then
+    local words = type(answer) == 'table' and concat(answer, '\31') or answer
+    texts[#texts + 1] = words
+    answer = -#words
   end
-  at = at + 1
-  answers[at] = answer
+  numbers[#numbers + 1] = answer
 end
 writeKept()
-return concat(answers, '\30')
+return put('<' .. ('d'):rep(#numbers), unpack(numbers)) .. concat(texts)

@@ -1,5 +1,5 @@
 -- transition: moves a shard from one state to the next, if it still is what the caller saw.
--- KEYS[1] epoch of the shard        KEYS[2] deadlines of the shard (unused)   KEYS[3] stream of the shard (unused)
+-- KEYS[1] epoch of the shard        KEYS[2] deadlines of the shard   KEYS[3] stream of the shard (unused)
 -- ARGV[1] expected epoch (not compared: see ARGV[5])
 -- ARGV[2] run id:replication id of this server
 -- ARGV[3] how the data is laid out, a number
@@ -14,6 +14,8 @@ if ARGV[4] == 'open' then
   local number = match(stored, '^(%d+):')
   if not number or stored ~= number .. rest .. ':filling' then return { 'lost' } end
   call('SET', KEYS[1], number .. rest .. ':open')
+  -- With one member that is long and never due a sorted set is never made anew, and never kept as a list to be walked through.
+  redis.pcall('ZADD', KEYS[2], '+inf', ('-'):rep(80))
   return { 'moved' }
 end
 -- The number is the time in µs: it never comes back, even after everything was wiped, so no two lives look the same.

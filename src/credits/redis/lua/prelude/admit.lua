@@ -13,19 +13,22 @@ local function tokenRefusal(token, who)
 end
 
 -- What stands against a request before any balance is looked at; else nil, and its rate when it is counted.
-local function refusalOf(token, o, claim, id, version, who, tokens)
+local function refusalOf(token, o, claim, id, version, head)
   if not token then return 'unknown_token' end
+  local tokens, who = take('<dc92', head, 69)
   local refused, isStale = tokenRefusal(token, who)
   if refused then return refused end
   local org = orgAt(o, true)
   if not org.version then broken('terms') end
   if org.status ~= 'a' then return 'org_suspended' end
-  local claimed = claim > 0 and call('GET', KEYS[claim])
+  local claimed = claim and call('GET', KEYS[claim])
   if claimed and claimed ~= id then return { 'duplicate', claimed } end
   if isStale or org.version ~= version then
     return { 'stale', call('HGET', token.key, 'json') or '', call('HGET', org.key, 'json') or '' }
   end
-  if token.known then return rateRefusal(token, tokens) end
+  if not token.known then return nil end
+  if not (tokens >= 0 and tokens < AMOUNTS_END) or tokens % 1 ~= 0 then broken('amount') end
+  return rateRefusal(token, tokens)
 end
 
 -- The first answer again, for a request that is running or has ended.

@@ -11,8 +11,9 @@ end
 
 -- On a full server: first what is never refused for want of memory. After that nothing is, so running requests settle.
 -- The entry, or nil and what failed.
-local function addWhenFull(failed, deadlines, member, stream, org, id, kind, cost, event)
-  if not find(failed.err or '', 'OOM', 1, true) then return nil, failed end
-  call('ZREM', deadlines, member)
-  return call('XADD', stream, '*', 'o', org, 'r', id, 'k', kind, 'c', cost, 'e', event)
+local function addWhenFull(failed, shard, member, given)
+  if not member or not find(failed.err or '', 'OOM', 1, true) then return nil, failed end
+  local gone = try('ZREM', KEYS[3 * shard + 2], member)
+  if type(gone) == 'table' then return nil, gone end
+  return call('XADD', KEYS[3 * shard + 3], '*', 'e', given)
 end

@@ -6,11 +6,7 @@ local function moveToken(token, held, pend, open)
   token.held, token.pend, token.open = a, b, c
 end
 
-local function writeTokens(tokens)
-  for _, token in pairs(tokens) do
-    if token and token.isKept then
-      local sums = put(TOKEN_SUMS, token.held, token.pend, token.open)
-      if token.rate then call('HSET', token.key, 'sums', sums, 'rate', token.rate) else call('HSET', token.key, 'sums', sums) end
-    end
-  end
+local function writeToken(token)
+  local sums = put(TOKEN_SUMS, token.held, token.pend, token.open)
+  if token.rate then call('HSET', token.key, 'sums', sums, 'rate', token.rate) else call('HSET', token.key, 'sums', sums) end
 end

@@ -10,7 +10,7 @@ end
 
 -- With `must` an unreadable balance is an error, never 0. Without (while filling) the reload rebuilds it; `known` says so.
 local function readOrg(key, must)
-  local kept = call('HMGET', key, 'balance', 'sums', 'terms')
+  local kept = call('HMGET', key, 'balance', 'sums', 'terms', 'tokens')
   local balance, sums, id = kept[1], kept[2], sub(key, 10)
   local avail, balanceVersion, month, ends, held, pend
   if balance and #balance == 32 then
@@ -24,6 +24,6 @@ local function readOrg(key, must)
   return {
     key = key, id = id, known = known, avail = avail, balanceVersion = balanceVersion, month = month, ends = ends, held = held,
     pend = pend, version = version, over = over or 0, limit = limit, ceiling = ceiling, status = status, action = action,
-    isKept = false,
+    tokens = kept[4], isKept = false,
   }
 end

@@ -1,7 +1,7 @@
 -- What a batch of spending has read and changed of shards, organizations and tokens, each of them once: a batch is one
--- step, so nobody else changes them meanwhile. Not a verb; the loader puts it in front of them.
+-- step, so nobody else changes them meanwhile. Not a verb; the loader puts it in front of them. Places are those in KEYS.
 local KEYS, ARGV, try = KEYS, ARGV, redis.pcall -- `try` answers a table when the server refused
-local states, orgs, terms, tokens = {}, {}, {}, {}
+local states, orgs, tokens = {}, {}, {}
 
 local function shardState(shard)
   local state = states[shard]
@@ -15,19 +15,11 @@ end
 local function orgAt(i, must)
   local org = orgs[i]
   if not org then
-    org = readOrg(KEYS[i], must)
+    org = readOrg(KEYS[i], false)
     orgs[i] = org
   end
+  if must and not org.known then broken('balance') end
   return org
-end
-
-local function termsAt(i)
-  local kept = terms[i]
-  if kept == nil then
-    kept = call('HGET', KEYS[i], 'terms')
-    terms[i] = kept
-  end
-  return kept
 end
 
 -- Only of a token that may have rules; false when there is none.
@@ -40,12 +32,16 @@ local function tokenAt(i, must)
   return token
 end
 
--- Adds to the sums in memory and makes sure that they stay what sums can be.
+-- Adds to the sums in memory and makes sure that they stay what sums can be. A token without rules has none.
 local function move(org, token, held, pend, open)
-  local a, b = org.known and org.held + held, org.known and org.pend + pend
-  if a and not areSums(a, b, 0) then broken('sums') end
   if token and token.known then rarely().moveToken(token, held, pend, open) end
-  if a then org.held, org.pend = a, b end
+  if not org.known then return end
+  held, pend = org.held + held, org.pend + pend
+  if held < 0 or pend < 0 or held > MAX or pend > MAX then
+    if token and token.known then rarely().moveToken(token, org.held - held, org.pend - pend, -open) end
+    broken('sums')
+  end
+  org.held, org.pend = held, pend
 end
 
 -- What was moved is written when the last command of a batch is done.
@@ -53,5 +49,7 @@ local function writeKept()
   for _, org in pairs(orgs) do
     if org.isKept then call('HSET', org.key, 'sums', put(ORG_SUMS, org.held, org.pend)) end
   end
-  if next(tokens) then rarely().writeTokens(tokens) end
+  for _, token in pairs(tokens) do
+    if token and token.isKept then rarely().writeToken(token) end
+  end
 end
