@@ -4,7 +4,7 @@ import { chmodSync, cpSync, existsSync, readdirSync, readFileSync, rmSync, write
 import { join, relative } from 'node:path';
 import { fail, ROOT, ready, say } from './install.mjs';
 
-const COPIED = /\.(?:lua|sql|json|yaml|html|css|svg|png|ico|woff2)$/;
+const COPIED = /\.(?:lua|sql|json|yaml|html|css|js|svg|png|ico|woff2)$/;
 const dist = join(ROOT, 'dist');
 
 ready();

@@ -26,6 +26,7 @@ import { pricingRoutes } from './pricing.js';
 import { problemResponse, unknownPath, unreadable, wrongMethod } from './problem.js';
 import { reconciliationRoutes } from './reconciliation.js';
 import { redemptionRoutes } from './redemptions.js';
+import { REFERENCE, referenceRoutes } from './reference/routes.js';
 import { roleRoutes } from './roles.js';
 import { answer, type Method, type Route, route } from './route.js';
 import { statementRoutes } from './statement.js';
@@ -42,15 +43,15 @@ export function createApi(deps: ApiDeps): OpenAPIHono {
   const app = new OpenAPIHono();
   const routes = apiRoutes(deps);
   let made: unknown;
-  const document = documentRoute(() => {
+  const document = (): unknown => {
     made ??= documentOf(app);
     return made;
-  });
+  };
   const perform = createPerformer(deps);
-  const all = [...routes, document];
+  const all = [...routes, documentRoute(document), ...referenceRoutes(document)];
   registerShapes(app.openAPIRegistry);
   for (const one of all) {
-    register(app.openAPIRegistry, one);
+    if (!one.path.startsWith(REFERENCE)) register(app.openAPIRegistry, one);
     app.on(one.method.toUpperCase(), honoPath(one.path), (c) => perform(c, one));
   }
   const short = shortForms(all);

@@ -48,19 +48,20 @@ means its own organization there, a session the only one its person belongs to, 
 Amounts go out exactly, in three ways at once, and come in as a text or number of credits. Lists are pages: send next_cursor
 back as cursor, with the same filters. Whatever is wrong is said as problem+json (RFC 9457), every wrong field at once.`;
 
+/** In the order in which one meets them. */
 const TAGS: Readonly<Record<string, string>> = {
-  people: 'Signing in and out, oneself, and everybody there is',
   organizations: 'Who pays',
-  members: 'Who belongs to an organization, and as what',
-  'management keys': 'Keys for programs that use this API',
   tokens: 'Keys for applications that spend on /v1',
   credits: 'What there is, and where it came from',
   limits: 'What may be spent in a month',
-  codes: 'Redemption codes',
   usage: 'What was spent on what',
   logs: 'Every request',
   prices: 'What things cost',
   events: 'What happens, as it happens',
+  members: 'Who belongs to an organization, and as what',
+  'management keys': 'Keys for programs that use this API',
+  people: 'Signing in and out, oneself, and everybody there is',
+  codes: 'Redemption codes',
   books: 'Ledger, reconciliation and audit',
   system: 'How the installation is',
   meta: 'About this API',

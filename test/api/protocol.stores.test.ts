@@ -3,6 +3,7 @@ import { apiRoutes, shortForms } from '../../src/api/app.js';
 import { BODY_BYTES_MAX } from '../../src/api/body.js';
 import { COMPAT_PATHS } from '../../src/api/compat/compat.js';
 import { ORGANIZATION_PATHS } from '../../src/api/compat/organization.js';
+import { referenceRoutes } from '../../src/api/reference/routes.js';
 import { newOperatorKey, newTokenSecret } from '../../src/domain/secrets.js';
 import { OPERATOR_KEY, useApi } from './harness.js';
 
@@ -51,7 +52,8 @@ describe('who may ask', () => {
   test('every path that answers is in the table of routes', () => {
     const routes = apiRoutes(api.deps);
     const named = [...routes, ...shortForms(routes)].map(({ path }) => path.replaceAll(/\{(\w+)\}/g, ':$1'));
-    const known = new Set([...named, '/api/v1/openapi.json', ...COMPAT_PATHS, ...ORGANIZATION_PATHS]);
+    const pages = referenceRoutes(() => ({})).map(({ path }) => path);
+    const known = new Set([...named, '/api/v1/openapi.json', ...pages, ...COMPAT_PATHS, ...ORGANIZATION_PATHS]);
     const served = api.app.routes.map(({ path }) => path).filter((path) => path !== '/*');
     expect(served.length).toBeGreaterThan(15);
     expect(served.filter((path) => !known.has(path))).toEqual([]);
