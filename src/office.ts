@@ -27,6 +27,7 @@ import { createTokenCounter } from './pricing/tokens.js';
 import type { Log } from './telemetry/log.js';
 import type { Metrics } from './telemetry/metrics.js';
 import { readLiveState } from './usage/liveState.js';
+import { readTick } from './usage/tick.js';
 
 /** Everything that reaches Postgres: the management API and the jobs. */
 export interface Office {
@@ -63,6 +64,7 @@ export function createOffice(deps: OfficeDeps): Office {
   const live = createLiveHub({
     wallet: ledger.wallet,
     state: (orgId) => readLiveState(db, orgId, systemClock.nowMs()),
+    tick: (orgId) => readTick(db, orgId, systemClock.nowMs()),
     amount: (micro) => amountOut(micro, settings.credits.value),
     nowMs: systemClock.nowMs,
   });

@@ -12,7 +12,7 @@ import { tryAgain } from './problem.js';
 import { type Caller, idParam, type Route, route, streamed } from './route.js';
 import { textStream } from './table.js';
 
-const TYPES = ['balance', 'limit.state', 'token.state', 'request.settled', 'requests.skipped'] as const;
+const TYPES = ['balance', 'usage.tick', 'limit.state', 'token.state', 'request.settled', 'requests.skipped'] as const;
 const HEARTBEAT_MS = 15_000;
 const LIFE_MS = 30 * 60_000;
 
@@ -84,6 +84,8 @@ async function sightOf(
         return logs !== null && logs.ownerId === null;
       case 'token.state':
         return isSeen(tokens, data);
+      case 'usage.tick':
+        return caller.may('usage.read')?.ownerId === null;
       case 'limit.state':
         return caller.may('limits.read') !== null;
       default:

@@ -1,5 +1,6 @@
 import type { OrgId } from '../domain/ids.js';
 import type { LiveState } from '../usage/liveState.js';
+import type { UsageTick } from '../usage/tick.js';
 
 /** One thing that happened. `seq` only ever grows, across restarts too, as long as the clock does not go back. */
 export interface LiveEvent {
@@ -26,10 +27,13 @@ export interface WalletSeen {
 export interface LiveParts {
   wallet(orgId: OrgId): Promise<WalletSeen | undefined>;
   state(orgId: OrgId): Promise<LiveState | undefined>;
+  /** From the sums of days, so it is asked for less often than the wallet. */
+  tick(orgId: OrgId): Promise<UsageTick | undefined>;
   /** How amounts are shown. */
   amount(micro: number): unknown;
   nowMs(): number;
   readonly pollMs?: number;
+  readonly tickMs?: number;
 }
 
 /** Events of organizations that somebody watches. Nothing is read, kept or computed for the others. */
@@ -62,6 +66,7 @@ const REQUESTS_PER_SECOND = 20;
 /** Watched no longer, a channel still remembers this long, so that a reconnect misses nothing. */
 const LINGER_MS = 60_000;
 const COALESCE_MS = 250;
+const TICK_MS = 5_000;
 
 interface Channel {
   readonly events: LiveEvent[];
@@ -70,6 +75,9 @@ interface Channel {
   forgotten: number;
   watchers: number;
   version: number;
+  /** The version that was last summed up, and when. */
+  tickVersion: number;
+  tickedAtMs: number;
   second: number;
   inSecond: number;
   skipped: number;
@@ -168,7 +176,7 @@ function freshChannel(forgotten: number): { readonly channel: Channel; readonly 
   const ready = new Promise<void>((done) => {
     isReady = done;
   });
-  const counts = { forgotten, watchers: 0, version: 0, second: 0, inSecond: 0, skipped: 0, isDirty: false };
+  const counts = { forgotten, watchers: 0, version: 0, tickVersion: -1, tickedAtMs: 0, second: 0, inSecond: 0, skipped: 0, isDirty: false };
   return { channel: { ...counts, events: [], states: new Map(), wake: new Set(), touch: () => undefined, ready }, isReady };
 }
 
@@ -187,10 +195,24 @@ async function look({ parts, voice, orgId, channel }: Look): Promise<void> {
     channel.version = wallet.version;
     voice.state(channel, 'balance', 'balance', balanceOf(parts, wallet), { as_of });
     voice.state(channel, 'limit', 'limit.state', limitOf(parts, wallet, state), { as_of });
+    await tick({ parts, voice, orgId, channel });
   }
   for (const [token_id, is] of Object.entries(state.tokens)) voice.state(channel, token_id, 'token.state', { token_id, state: is });
   if (channel.skipped > 0) voice.say(channel, 'requests.skipped', { count: channel.skipped });
   channel.skipped = 0;
+}
+
+/** What the month adds up to moves with the wallet; a look too early is made up for by one of the next. */
+async function tick({ parts, voice, orgId, channel }: Look): Promise<void> {
+  const nowMs = parts.nowMs();
+  if (channel.version === channel.tickVersion || nowMs - channel.tickedAtMs < (parts.tickMs ?? TICK_MS)) return;
+  const version = channel.version;
+  const month = await parts.tick(orgId);
+  if (!month) return;
+  Object.assign(channel, { tickVersion: version, tickedAtMs: nowMs });
+  const projected = month.projected === null ? null : parts.amount(month.projected);
+  const data = { month: month.month, used: parts.amount(month.used), projected };
+  voice.state(channel, 'usage', 'usage.tick', data, { aggregated_at: new Date(nowMs).toISOString() });
 }
 
 function watchOf(channel: Channel, leave: () => void): Watch {

@@ -184,6 +184,6 @@ function shortProblem(deps: ApiDeps, org: Org, short: Extract<Metered, { kind: '
     available: shown(deps, short.available),
     in_flight: shown(deps, short.inFlight),
     resets_at: short.resetsAtMs === null ? null : new Date(short.resetsAtMs).toISOString(),
-    resolve_url: `/o/${org.org_id}/quota-exceeded?reason=${reason}`,
+    resolve_url: `${deps.people.publicUrl}/o/${org.org_id}/quota-exceeded?reason=${reason}`,
   });
 }

@@ -108,6 +108,18 @@ describe('GET /api/v1/orgs/{org}/events', () => {
     await stream.end();
   });
 
+  test('200: the month is told as its page says it, and again when something was booked', async () => {
+    const stream = await listen('?types=usage.tick');
+    const first = await stream.until(({ type }) => type === 'usage.tick');
+    const event = await settle();
+    const next = await stream.until(({ id }) => id > first.id);
+    expect(micro(next.data['used'])).toBe(micro(first.data['used']) + event.cost);
+    const page = (await api.call('GET', `/api/v1/orgs/${org}/usage/monthly`)).body;
+    expect(next.data).toMatchObject({ used: { micro: micro(page['used']) }, projected: page['projected'], month: page['month'] });
+    expect(Date.parse(String(next.data['aggregated_at']))).toBeGreaterThan(0);
+    await stream.end();
+  });
+
   test('200: a flood is told as a sample and a count', async () => {
     const stream = await listen('?types=balance,request.settled,requests.skipped');
     await stream.until(({ type }) => type === 'balance');
@@ -137,6 +149,7 @@ describe('who hears what', () => {
     const { as } = await member(api, org, 'billing');
     const stream = await listen('', as);
     await stream.until((event) => event.type === 'balance');
+    await stream.until((event) => event.type === 'usage.tick');
     await settle();
     const spent = stream.heard.filter((event) => event.type === 'balance').length;
     await stream.until((event) => event.type === 'balance' && stream.heard.indexOf(event) >= spent);
@@ -165,6 +178,8 @@ describe('who hears what', () => {
     await told;
     const about = stream.heard.filter((event) => settled(event) || event.type === 'token.state').map(({ data }) => data['token_id']);
     expect(new Set(about)).toEqual(new Set([own.id]));
+    // What the whole organization used is not theirs to know.
+    expect(stream.heard.map(({ type }) => type)).not.toContain('usage.tick');
     await stream.end();
   });
 

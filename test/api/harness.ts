@@ -18,6 +18,7 @@ import { createMailer } from '../../src/mail/mailer.js';
 import { buildBook } from '../../src/pricing/book.js';
 import { createTokenCounter } from '../../src/pricing/tokens.js';
 import { readLiveState } from '../../src/usage/liveState.js';
+import { readTick } from '../../src/usage/tick.js';
 import { freshDatabase } from '../support/postgres.js';
 import { type ApiDocument, createDocumentCheck } from './document.js';
 
@@ -140,6 +141,8 @@ export function rigOf(db: Database, store: CreditStore, options: ApiOptions): Ri
   const live = createLiveHub({
     wallet: ledger.wallet,
     state: (orgId) => readLiveState(db, orgId, Date.now()),
+    tick: (orgId) => readTick(db, orgId, Date.now()),
+    tickMs: 100,
     amount: (micro) => amountOut(micro, null),
     nowMs: systemClock.nowMs,
     pollMs: 100,

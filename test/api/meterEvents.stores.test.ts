@@ -155,7 +155,7 @@ describe('POST /api/v1/orgs/{org}/meter-events', () => {
     const set = await limits({ allowed_limit: 2 });
     const over = await send(org, [event('kb_query', 3)]);
     expect([over.status, over.body['code'], over.body['resets_at']]).toEqual([402, 'monthly_limit_reached', set.body['resets_at']]);
-    expect(over.body['resolve_url']).toBe(`/o/${org}/quota-exceeded?reason=limit_reached`);
+    expect(over.body['resolve_url']).toBe(`http://farebox.test/o/${org}/quota-exceeded?reason=limit_reached`);
     await limits({ allowed_limit: 2, action: 'pause_noncritical', critical_ceiling: 4 });
     expect((await send(org, [event('kb_query', 2)])).status).toBe(200);
     const paused = await send(org, [event('api_request')]);
