@@ -45,6 +45,7 @@ export interface FrontDeps {
 }
 
 const FLUSH_MS = 15_000;
+const LAST_WORDS_MS = 50;
 
 export function createFront(deps: FrontDeps): Front {
   const { settings, store, metrics, log } = deps;
@@ -101,8 +102,7 @@ export function createFront(deps: FrontDeps): Front {
     shutdown: end,
     retire: async () => {
       isRetired = true;
-      // Only the door: closing an HTTP server would also close connections whose next request is on its way.
-      TcpServer.prototype.close.call(server);
+      closeDoor(server);
       await gateway.retire(settings.gateway.drainMs);
       return end();
     },
@@ -170,13 +170,21 @@ async function shutdown(closing: Closing): Promise<boolean> {
   // Still listening: a balancer has to be able to read the 503 of /readyz, and late requests get an answer.
   closing.health.drain();
   await closing.gateway.drain(closing.drainMs);
-  closing.server.close();
+  closeDoor(closing.server);
+  // What has come through it by now is read, and told to ask somebody else, before its connection goes.
+  await new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS));
+  closing.server.closeIdleConnections();
   const settled = await closing.gateway.flush(FLUSH_MS);
   closing.gateway.close();
   closing.shards.close();
   closing.server.closeAllConnections();
   await Promise.allSettled([closing.counter.close(), closing.upstreams().destroy()]);
   return settled;
+}
+
+/** Only the door: closing an HTTP server would also close connections whose next request is on its way. */
+function closeDoor(server: Server): void {
+  if (server.listening) TcpServer.prototype.close.call(server);
 }
 
 function announcePrices(metrics: Metrics, book: PriceBook): void {

@@ -14,14 +14,15 @@ import { afterSmallBody, type GatewayError, internalError, sendError, unavailabl
 import type { GatewayParts } from './exchange.js';
 import type { Journal } from './journal.js';
 import { models } from './models.js';
-import { createOpenRequests } from './open.js';
+import { createOpenRequests, type OpenRequests } from './open.js';
 import { createOutbox } from './outbox.js';
 import { QUESTIONS } from './questions.js';
-import { createRecovery } from './recovery.js';
+import { createRecovery, type Recovery } from './recovery.js';
 import { relay } from './relay.js';
 import { createSettlements } from './settlements.js';
 import type { ShardWatch } from './shards.js';
 import { createTally } from './tally.js';
+import { createTurns } from './turns.js';
 
 export interface GatewayDeps {
   readonly store: CreditStore;
@@ -56,7 +57,13 @@ export interface Gateway {
   close(): void;
 }
 
+interface Asking {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+}
+
 const TICK_MS = 1_000;
+const TURN_MS = 10;
 /** So long a retired process serves connections that are kept open: each is told to close with its next answer. */
 const RETIRE_MS = 5_000;
 
@@ -69,6 +76,87 @@ export function createGateway(deps: GatewayDeps): Gateway {
   const recovery = createRecovery({ ...deps, outbox, open });
   const authenticator = createAuthenticator({ store: deps.store, pepper });
   const parts: GatewayParts = { ...rest, authenticator, settlements, open, tally };
+  const ticker = startTicking(deps, open, recovery);
+  recovery.replay();
+  deps.shards.onLook(recovery.look);
+  let isCut = false;
+  const cut = (): void => {
+    isCut = true;
+    open.cutAll(shuttingDown());
+  };
+  const entrance = createEntrance(deps, (req, res) => route(parts, compat, req, res));
+  let draining = false;
+  return {
+    handle: (req, res) => {
+      if (draining) {
+        afterSmallBody(req, () =>
+          refuse(res, { ...shuttingDown(), headers: { 'retry-after': '1', 'x-should-retry': 'true', connection: 'close' } }),
+        );
+        return;
+      }
+      entrance.take({ req, res });
+    },
+    get openRequests() {
+      return open.size;
+    },
+    cut,
+    drain: async (limitMs) => {
+      draining = true;
+      const timer = setTimeout(cut, limitMs);
+      while (open.size > 0 || (!isCut && entrance.busy > 0)) {
+        await open.idle();
+        await pause(TURN_MS);
+      }
+      clearTimeout(timer);
+    },
+    retire: async (limitMs) => {
+      const untilMs = Date.now() + limitMs;
+      await pause(Math.min(RETIRE_MS, limitMs));
+      while (Date.now() < untilMs && (entrance.busy + open.size > 0 || deps.journal.unconfirmed().size > 0)) await pause(TICK_MS / 4);
+    },
+    flush: (limitMs) => settlements.flush(Date.now() + limitMs),
+    close: () => {
+      clearInterval(ticker);
+      deps.journal.close();
+    },
+  };
+}
+
+/** Everybody comes in by turns. `busy`: who waits, and who is not admitted yet and so not among the open requests. */
+function createEntrance(
+  { log, metrics, clock }: GatewayDeps,
+  serve: (req: IncomingMessage, res: ServerResponse) => Promise<void>,
+): { take(asking: Asking): void; readonly busy: number } {
+  let preparing = 0;
+  const turns = createTurns<Asking>({
+    start: ({ req, res }) => {
+      preparing += 1;
+      serve(req, res)
+        .catch((error) => {
+          log.error({ err: error }, 'a request failed');
+          sendError(res, internalError(), newRequestId());
+        })
+        .finally(() => {
+          preparing -= 1;
+        });
+    },
+    refuse: ({ res }) => {
+      metrics.refusals.inc({ code: 'overloaded' });
+      refuse(res, unavailable('More is asked than can be served. Try again in a moment.', 'overloaded'));
+    },
+    isGone: ({ res }) => res.destroyed,
+    nowMs: clock.nowMs,
+  });
+  return {
+    take: (asking) => turns.take(asking),
+    get busy() {
+      return preparing + turns.waiting;
+    },
+  };
+}
+
+/** Once a second: leases are renewed, gauges are read, and what Postgres has is confirmed. */
+function startTicking(deps: GatewayDeps, open: OpenRequests, recovery: Recovery): NodeJS.Timeout {
   let recovering = false;
   const recover = async (): Promise<void> => {
     if (recovering) return;
@@ -82,45 +170,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     for (const { settings, inFlight } of deps.upstreams().all) deps.metrics.upstreamInFlight.set({ upstream: settings.name }, inFlight);
     void recover();
   }, TICK_MS);
-  ticker.unref();
-  recovery.replay();
-  deps.shards.onLook(recovery.look);
-  const cut = (): void => open.cutAll(shuttingDown());
-  let draining = false;
-  return {
-    handle: (req, res) => {
-      if (draining) {
-        afterSmallBody(req, () =>
-          refuse(res, { ...shuttingDown(), headers: { 'retry-after': '1', 'x-should-retry': 'true', connection: 'close' } }),
-        );
-        return;
-      }
-      route(parts, compat, req, res).catch((error) => {
-        deps.log.error({ err: error }, 'a request failed');
-        sendError(res, internalError(), newRequestId());
-      });
-    },
-    get openRequests() {
-      return open.size;
-    },
-    cut,
-    drain: async (limitMs) => {
-      draining = true;
-      const timer = setTimeout(cut, limitMs);
-      await open.idle();
-      clearTimeout(timer);
-    },
-    retire: async (limitMs) => {
-      const untilMs = Date.now() + limitMs;
-      await pause(Math.min(RETIRE_MS, limitMs));
-      while (Date.now() < untilMs && (open.size > 0 || deps.journal.unconfirmed().size > 0)) await pause(TICK_MS / 4);
-    },
-    flush: (limitMs) => settlements.flush(Date.now() + limitMs),
-    close: () => {
-      clearInterval(ticker);
-      deps.journal.close();
-    },
-  };
+  return ticker.unref();
 }
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
