@@ -1,6 +1,8 @@
 import type { Claim } from './claim.js';
 import { deployClaim } from './deploy.js';
+import { healClaim } from './heal.js';
+import { overloadClaim } from './overload.js';
 import { overspendClaim } from './overspend.js';
 import { soakClaim } from './soak.js';
 
-export const CLAIMS: readonly Claim[] = [overspendClaim, deployClaim, soakClaim];
+export const CLAIMS: readonly Claim[] = [overspendClaim, healClaim, deployClaim, soakClaim, overloadClaim];

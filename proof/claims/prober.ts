@@ -7,6 +7,7 @@ export interface Prober {
   untilBad(url: string): Promise<number>;
   /** Asks for so long, and says how long each answer took. */
   times(url: string, forMs: number): Promise<{ readonly ms: readonly number[]; readonly bad: number }>;
+  readonly pid: number;
   stop(): void;
 }
 
@@ -24,6 +25,7 @@ export function startProber(): Prober {
   return {
     untilBad: async (url) => (await ask({ url, forMs: 0 })).firstBadMs,
     times: (url, forMs) => ask({ url, forMs }),
+    pid: child.pid ?? 0,
     stop: () => void child.kill(),
   };
 }

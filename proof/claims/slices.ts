@@ -13,7 +13,7 @@ export interface Slices {
 
 /** A row is in Postgres this long after its request ended, unless something is wrong. */
 const BOOKED_MS = 4_000;
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 90_000;
 
 export function createSlices(site: Pick<Installation, 'postgres' | 'upstream'>, allowed: Allowance): Slices {
   const total = emptyAudit();

@@ -4,6 +4,7 @@ import { createServer, type ServerResponse } from 'node:http';
 /** A cheap upstream in a process of its own, that remembers nothing: what it does is in the `user` field of the request. */
 export interface SoakUpstream {
   readonly url: string;
+  readonly pid: number;
   stop(): void;
 }
 
@@ -19,7 +20,7 @@ export async function startSoakUpstream(): Promise<SoakUpstream> {
     child.once('message', (news: { port: number }) => resolve(news.port));
     child.once('exit', () => reject(new Error('the upstream ended')));
   });
-  return { url: `http://127.0.0.1:${port}/v1`, stop: () => void child.kill() };
+  return { url: `http://127.0.0.1:${port}/v1`, pid: child.pid ?? 0, stop: () => void child.kill() };
 }
 
 function serve(): void {
@@ -40,8 +41,12 @@ function answer(res: ServerResponse, { user, stream }: { user: string; stream?: 
     res.writeHead(503, { 'content-type': 'application/json' }).end('{"error":{"message":"busy","type":"server_error"}}');
   } else if (user === 'broken') res.destroy();
   else if (stream) events(res, user);
-  else setTimeout(() => res.writeHead(200, { 'content-type': 'application/json' }).end(plain(user)), PLAIN_MS);
+  else if (user === 'instant') json(res, plain(user));
+  else setTimeout(() => json(res, plain(user)), PLAIN_MS);
 }
+
+const json = (res: ServerResponse, body: string): void =>
+  void res.writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }).end(body);
 
 function plain(user: string): string {
   if (user === 'garbage') return '<html>not what you asked for</html>';

@@ -31,7 +31,10 @@ export class MemoryWatch {
     clearInterval(this.timer);
   }
 
-  /** Megabytes an hour, by least squares, over everything seen after `fromMs`; with its standard error. */
+  /**
+   * Megabytes an hour, by least squares over the least of every few minutes after `fromMs`, with its standard error: what
+   * a collection leaves behind, not how long the next one was put off.
+   */
   slopes(
     fromMs: number,
   ): Map<string, { readonly mbPerHour: number; readonly error: number; readonly peakMb: number; readonly lastMb: number }> {
@@ -39,7 +42,7 @@ export class MemoryWatch {
     for (const [name, all] of this.samples) {
       const samples = all.filter(({ atMs }) => atMs >= fromMs);
       const peakMb = Math.max(0, ...all.map(({ mb }) => mb));
-      found.set(name, { ...slopeOf(samples), peakMb, lastMb: all.at(-1)?.mb ?? 0 });
+      found.set(name, { ...slopeOf(leastOfEach(samples)), peakMb, lastMb: all.at(-1)?.mb ?? 0 });
     }
     return found;
   }
@@ -56,6 +59,17 @@ export class MemoryWatch {
 }
 
 const HOUR_MS = 3_600_000;
+const WINDOW_MS = 180_000;
+
+function leastOfEach(samples: readonly Sample[]): Sample[] {
+  const windows = new Map<number, Sample>();
+  for (const sample of samples) {
+    const window = Math.floor(sample.atMs / WINDOW_MS);
+    const least = windows.get(window);
+    if (!least || sample.mb < least.mb) windows.set(window, sample);
+  }
+  return [...windows.values()];
+}
 
 function slopeOf(samples: readonly Sample[]): { mbPerHour: number; error: number } {
   if (samples.length < 3) return { mbPerHour: 0, error: 0 };

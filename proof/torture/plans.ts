@@ -28,9 +28,10 @@ const chat = { endpoint: 'chat', stream: true, client: 'reads', statuses: [200] 
 const PLANS: Record<string, Make> = {
   stream: (random) => ({ ...chat, answer: up.says(...paced(random, 6, random.whole(5, 60)), reported(random)) }),
   long_stream: (random) => ({ ...chat, answer: up.says(...paced(random, 25, random.whole(60, 160)), reported(random)) }),
+  brief_stream: (random) => ({ ...chat, answer: up.says(...paced(random, random.whole(5, 12), random.whole(200, 500)), reported(random)) }),
   paced_stream: (random) => ({
     ...chat,
-    answer: up.says(...paced(random, random.whole(8, 24), random.whole(500, 900)), reported(random)),
+    answer: up.says(...paced(random, random.whole(5, 12), random.whole(1_000, 2_000)), reported(random)),
   }),
   uncounted_stream: (random) => ({ ...chat, answer: up.says(...paced(random, 8, 40), up.noUsage()) }),
   plain: (random) => ({ ...chat, stream: false, answer: up.says(up.after(random.whole(20, 500)), ' done', reported(random)) }),
@@ -52,7 +53,7 @@ const PLANS: Record<string, Make> = {
 };
 
 /** What goes on for longer than a round is only for who asks for it. */
-const MIXED = Object.keys(PLANS).filter((kind) => kind !== 'paced_stream');
+const MIXED = Object.keys(PLANS).filter((kind) => kind !== 'paced_stream' && kind !== 'brief_stream');
 const OFTEN = ['stream', 'stream', 'plain', 'long_stream', 'completion', 'embedding', 'uncounted_stream'];
 
 export function makePlan(random: Random): Plan {

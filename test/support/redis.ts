@@ -51,6 +51,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
   const end = async (signal: NodeJS.Signals): Promise<void> => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     const gone = new Promise((resolve) => child.once('exit', resolve));
+    child.ref(); // it is waited for, even when nothing else is
     child.kill('SIGCONT');
     child.kill(signal);
     await gone;
