@@ -7,6 +7,7 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/db/embed
 import { migrate } from '../../src/db/migrate.js';
 import { readBalance } from '../../src/ledger/balance.js';
 import { postCharges } from '../../src/ledger/post.js';
+import { letGoMonths } from '../../src/ledger/retention.js';
 import { batch, charge, findings, give, newCustomer } from '../ledger/books.js';
 
 let folder: string;
@@ -62,3 +63,16 @@ test('the same ledger, and nothing that was answered is lost when the child is k
   expect(restarts).toBe(2);
   expect(await findings(db)).toEqual([]);
 }, 120_000);
+
+test('months long over are let go here too, and their partitions with them', async () => {
+  await db.query("select ensure_usage_partitions('2026-01-15', 1)");
+  const customer = await newCustomer(db);
+  await give(db, customer, 1_000);
+  const at = (ms: number) => `req_${ms.toString(16).padStart(12, '0')}7000${'0'.repeat(16)}` as never;
+  const days = [Date.UTC(2026, 0, 5), Date.UTC(2026, 1, 5)];
+  await postCharges(db, batch(...days.map((ms, index) => charge(customer, 10 + index, { request_id: at(ms) }))));
+  const gone = await letGoMonths(db, { nowMs: Date.UTC(2026, 2, 10), retentionDays: 31 });
+  expect(gone).toEqual({ gone: ['2026-01'], kept: [] });
+  expect(await db.query('select cost from usage_records where org_id = $1', [customer.orgId])).toEqual([{ cost: 11 }]);
+  expect(await findings(db)).toEqual([]);
+}, 60_000);
