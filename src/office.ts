@@ -10,6 +10,7 @@ import type { LedgerPort } from './api/deps.js';
 import { createLiveHub } from './api/live.js';
 import type { FirstCustomer } from './banner.js';
 import { createLedgerPort, createProjections } from './books.js';
+import { readDraft } from './config/draft.js';
 import { forgetSetup, keepSetup } from './config/secrets.js';
 import type { CreditStore } from './credits/store.js';
 import type { Database } from './db/client.js';
@@ -83,6 +84,7 @@ export function createOffice(deps: OfficeDeps): Office {
     ledger,
     live,
     prices: deps.prices,
+    readDraft,
     counter: createTokenCounter(),
     log,
   });

@@ -3,6 +3,7 @@ import { getRequestListener } from '@hono/node-server';
 import { OpenAPIHono, z } from '@hono/zod-openapi';
 import { newRequestId } from '../domain/ids.js';
 import { adminLedgerRoutes } from './adminLedger.js';
+import { adminPriceRoutes } from './adminPrices.js';
 import { asideRoutes } from './aside.js';
 import { auditRoutes } from './audit.js';
 import { balanceRoutes } from './balance.js';
@@ -100,6 +101,7 @@ export const apiRoutes = (deps: ApiDeps): readonly Route[] => [
   ...usageExportRoutes(deps),
   ...overviewRoutes(deps),
   ...pricingRoutes(deps),
+  ...adminPriceRoutes(deps),
   ...eventRoutes(deps),
   ...reconciliationRoutes(deps),
   ...asideRoutes(deps),

@@ -4,6 +4,7 @@ import type { Sessions } from '../accounts/people/session.js';
 import type { AmountOut, MicroCredits } from '../domain/credits.js';
 import { amountOut } from '../domain/credits.js';
 import type { OrgId } from '../domain/ids.js';
+import type { PriceSource } from '../domain/prices.js';
 import type { CompatSettings, CreditSettings } from '../domain/settings.js';
 import type { Deducted } from '../ledger/deduct.js';
 import type { MeterCharge, Metered } from '../ledger/meter.js';
@@ -29,10 +30,21 @@ export interface ApiDeps {
   readonly compat: CompatSettings;
   readonly ledger: LedgerPort;
   readonly prices: () => PriceBook;
+  /** Reads the prices of a configuration that is not in force; `prices` is null when there are mistakes. */
+  readonly readDraft: (yaml: string) => { readonly prices: PriceSource | null; readonly findings: readonly DraftFinding[] };
   /** The tokenizer that bills, in a thread of its own. */
   readonly counter: TokenCounter;
   readonly live: LiveHub;
   readonly log: Log;
+}
+
+/** Something to say about a draft, with its place in the text. */
+export interface DraftFinding {
+  readonly line: number;
+  readonly column: number;
+  readonly path: string;
+  readonly message: string;
+  readonly severity: 'error' | 'warning';
 }
 
 /** What the ledger does for the API, and how the API asks for it. */

@@ -33,7 +33,7 @@ export interface LoadOptions {
   readonly overrides?: Overrides;
 }
 
-const TOP = [
+export const TOP = [
   'server',
   'credits',
   'admission',

@@ -8,6 +8,7 @@ import { createLiveHub } from '../../src/api/live.js';
 import type { Route } from '../../src/api/route.js';
 import { ProblemSchema } from '../../src/api/schemas.js';
 import { createLedgerPort, createProjections } from '../../src/books.js';
+import { readDraft } from '../../src/config/draft.js';
 import { createEmbeddedStore } from '../../src/credits/embedded/store.js';
 import type { CreditStore } from '../../src/credits/store.js';
 import { type Database, openDatabase } from '../../src/db/client.js';
@@ -160,6 +161,7 @@ export function rigOf(db: Database, store: CreditStore, options: ApiOptions): Ri
     credits: { name: 'credit', value: { amount: '0.01', currency: 'USD' } },
     compat: { creditsScope: 'token' },
     prices: () => book,
+    readDraft,
     counter: createTokenCounter(),
     log: pino({ level: 'silent' }),
     project,

@@ -44,6 +44,7 @@ const NOTHING: Readonly<Record<string, string>> = {
   '{transaction}': 'tx_999999999',
   '{grant}': 'grant_999999999',
   '{aside}': 'aside_999999999',
+  '{version}': 'pv_0123456789abcdef',
   '{provider}': 'nowhere',
 };
 

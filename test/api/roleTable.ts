@@ -111,6 +111,10 @@ POST   /api/v1/admin/code-batches                           · - · - · AF · p
 GET    /api/v1/admin/code-batches/{batch}                   · - · - · ASF ·
 POST   /api/v1/admin/code-batches/{batch}/disable           · - · - · AF ·
 GET    /api/v1/admin/code-batches/{batch}/redemptions       · - · - · ASF ·
+GET    /api/v1/admin/prices                                 · - · - · ASF ·
+GET    /api/v1/admin/prices/versions                        · - · - · ASF ·
+GET    /api/v1/admin/prices/versions/{version}              · - · - · ASF ·
+POST   /api/v1/admin/prices/check                           · - · - · ASF ·
 GET    /api/v1/admin/reconciliation                         · - · - · AF ·
 GET    /api/v1/admin/set-aside                              · - · - · ASF ·
 POST   /api/v1/admin/set-aside/{aside}/book                 · - · - · AF ·
