@@ -33,8 +33,8 @@ export function linesOf(events: readonly string[]): Lines {
 }
 
 class Batch {
-  private readonly lines: string[] = [];
-  private readonly breakdowns: string[] = [];
+  private readonly lines: string[][] = [];
+  private readonly breakdowns: string[][] = [];
   private readonly shapes = new Map<string, number>();
   private readonly places = new Map<string, number>();
   private readonly txOf = new Map<string, number>();
@@ -43,10 +43,10 @@ class Batch {
   private readonly txs: number[] = [];
   private mark = '\n';
 
-  add(line: string, breakdown: string): void {
+  add(who: number, line: string, breakdown: string): void {
     if (this.mark === '\n' && line.includes('\n')) this.mark = `\n${randomUUID()}\n`;
-    this.lines.push(line);
-    this.breakdowns.push(breakdown);
+    this.lines[who - 1]?.push(line);
+    this.breakdowns[who - 1]?.push(breakdown);
   }
 
   shape(members: string): number {
@@ -68,15 +68,21 @@ class Batch {
       this.txOf.set(org, tx);
       this.orgs.push(org);
       this.txs.push(tx);
+      this.lines.push([]);
+      this.breakdowns.push([]);
     }
     return place;
   }
 
+  /** Lines of one token stand together: their places in the indexes are next to each other, and stay at hand. */
   done(): Lines {
     const { mark, orgs, tokens, txs } = this;
+    const inOrder = [...this.places].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, place]) => place - 1);
+    const lines = inOrder.flatMap((i) => this.lines[i] ?? []);
+    const breakdowns = inOrder.flatMap((i) => this.breakdowns[i] ?? []);
     const shapes = `[${[...this.shapes.keys()].map((members) => `{${members}}`).join(',')}]`;
     return {
-      ...{ lines: this.lines.join(mark), breakdowns: this.breakdowns.join(mark), mark, count: this.lines.length },
+      ...{ lines: lines.join(mark), breakdowns: breakdowns.join(mark), mark, count: lines.length },
       ...{ shapes, orgs, tokens, txs },
     };
   }
@@ -113,14 +119,15 @@ function addWritten(batch: Batch, parts: readonly (string | undefined)[]): void 
   const [source, input, cached, write5m, write1h, output, reasoning, audioIn, audioOut, images, seconds, characters, ...last] = rest;
   const [meters, prices, breakdown = '', reason = '', latency, ttft, flags = NO_FLAGS, attempts] = last;
   const shape = batch.shape(`${asked}${served}${debt ?? NO_DEBT}${source}${prices}${reason}${flags}${attempts}`);
+  const who = batch.who(org, token);
   const line = [
-    ...[batch.who(org, token), shape, id, timeIn(id), cost, held, loss ?? 0],
+    ...[who, shape, id, timeIn(id), cost, held, loss ?? 0],
     ...[input ?? 0, cached ?? 0, write5m ?? 0, write1h ?? 0, output ?? 0, reasoning ?? 0, audioIn ?? 0, audioOut ?? 0],
     ...[images ?? 0, seconds ?? 0, characters ?? 0, latency, ttft, meters && quoted(meters)],
     ...[requestId && unescaped(requestId), endUser && unescaped(endUser), agent && unescaped(agent)],
     conversation && unescaped(conversation),
   ];
-  batch.add(`(${line.join(',')})`, breakdown);
+  batch.add(who, `(${line.join(',')})`, breakdown);
 }
 
 const NO_DEBT = ',"debt":false';
@@ -137,7 +144,7 @@ const quoted = (text: string): string => `"${text.replace(/["\\]/g, '\\$&')}"`;
 function addOther(batch: Batch, text: string): void {
   const event = objectOf(text);
   if (!event) {
-    batch.add('this is not a charge event', ''); // nor a record: Postgres refuses it, and the row is set aside
+    batch.add(batch.who('', ''), 'this is not a charge event', ''); // nor a record: Postgres refuses it, and the row is set aside
     return;
   }
   const { request_id: id, org_id: org, token_id: token, usage, breakdown } = event;
@@ -147,8 +154,12 @@ function addOther(batch: Batch, text: string): void {
   const own = [hex === '' ? id : hex, timeIn(hex) || 0, event['cost'], event['held'], event['operator_loss']];
   const used = [...TOKENS, ...MEDIA].map((name) => counts[name]);
   const rest = [event['latency_ms'], event['ttft_ms'], counts['meters'], ...GIVEN.map((name) => event[name])];
-  const places = `${batch.who(String(org ?? ''), String(token ?? ''))},${batch.shape(members.join(','))}`;
-  batch.add(`(${places},${[...own, ...used, ...rest].map(cell).join(',')})`, breakdown ? JSON.stringify(breakdown) : '');
+  const who = batch.who(String(org ?? ''), String(token ?? ''));
+  batch.add(
+    who,
+    `(${who},${batch.shape(members.join(','))},${[...own, ...used, ...rest].map(cell).join(',')})`,
+    breakdown ? JSON.stringify(breakdown) : '',
+  );
 }
 
 const SHAPE = [
