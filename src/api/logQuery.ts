@@ -30,7 +30,15 @@ export const LogFilters = z.strictObject({
   conversation: listOf(named('a conversation')),
   end_user: listOf(named('an end user')),
   upstream: listOf(named('an upstream')),
+  project: listOf(named('a project')),
+  member: listOf(named('a member')),
   min_cost: AmountIn.optional(),
+  min_latency_ms: z
+    .string()
+    .regex(/^\d{1,9}$/, 'Milliseconds, as a whole number.')
+    .transform(Number)
+    .optional()
+    .openapi({ type: 'integer' }),
   stream: z.enum(['true', 'false']).optional(),
   request_id: z
     .string()
@@ -55,7 +63,10 @@ export function filterOf(query: LogFilterQuery, onlyTokens: LogFilter['onlyToken
     conversations: query.conversation ?? [],
     endUsers: query.end_user ?? [],
     upstreams: query.upstream ?? [],
+    projects: query.project ?? [],
+    members: query.member ?? [],
     minCost: query.min_cost ?? null,
+    minLatencyMs: query.min_latency_ms ?? null,
     stream: query.stream === undefined ? null : query.stream === 'true',
     idPrefix: query.request_id?.slice(4) ?? null,
   };

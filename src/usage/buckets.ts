@@ -1,6 +1,6 @@
 import type { Database } from '../db/client.js';
 import type { OrgId } from '../domain/ids.js';
-import { add, addBelow, addFrom, EVERY_LOG, type LogFilter, type Where, whereOf } from './logFilter.js';
+import { add, addBelow, addFrom, addOfTokens, EVERY_LOG, type LogFilter, type Where, whereOf } from './logFilter.js';
 import { firstIdAt } from './logRow.js';
 import { type DaySums, SUMS } from './month.js';
 
@@ -11,13 +11,12 @@ export type Measure = 'cost' | 'requests' | 'tokens' | 'errors';
 /** Counted besides, where somebody asks for it. */
 export type Extra = 'reasoning' | 'audio' | 'images' | 'seconds' | 'characters';
 
-export interface UsageFilter
-  extends Pick<LogFilter, 'onlyTokens' | 'models' | 'tokenIds' | 'endpoints' | 'agents' | 'conversations' | 'endUsers' | 'upstreams'> {
-  readonly projects: readonly string[];
-  readonly members: readonly string[];
-}
+export type UsageFilter = Pick<
+  LogFilter,
+  'onlyTokens' | 'models' | 'tokenIds' | 'endpoints' | 'agents' | 'conversations' | 'endUsers' | 'upstreams' | 'projects' | 'members'
+>;
 
-export const ALL_USAGE: UsageFilter = { ...EVERY_LOG, projects: [], members: [] };
+export const ALL_USAGE: UsageFilter = EVERY_LOG;
 
 export interface BucketQuestion {
   readonly orgId: OrgId;
@@ -160,21 +159,10 @@ function rowsWhere({ orgId, width, from, to, filter }: BucketQuestion): Where {
   addFrom(where, firstIdAt(Date.parse(from) - slack));
   addBelow(where, firstIdAt(Date.parse(to) + slack));
   if (!isFine(width)) addDays(where, from, to);
-  addOfTokens(where, filter);
   return where;
 }
 
 function addDays(where: Where, from: string, to: string): void {
   add(where, (n) => `r.day >= ${n}::text::date`, from);
   add(where, (n) => `r.day < ${n}::text::date`, to);
-}
-
-function addOfTokens(where: Where, { projects, members }: UsageFilter): void {
-  const lists: [string, readonly string[]][] = [
-    ['project', projects],
-    ['owner_id', members],
-  ];
-  for (const [column, values] of lists)
-    if (values.length > 0)
-      add(where, (n) => `r.token_id in (select x.token_id from tokens x where x.org_id = $1 and x.${column} = any (${n}::text[]))`, values);
 }

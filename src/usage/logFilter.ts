@@ -19,8 +19,12 @@ export interface LogFilter {
   readonly conversations: readonly string[];
   readonly endUsers: readonly string[];
   readonly upstreams: readonly string[];
+  /** What tokens are labelled with, and who owns them, now. */
+  readonly projects: readonly string[];
+  readonly members: readonly string[];
   /** Micro-credits. */
   readonly minCost: number | null;
+  readonly minLatencyMs: number | null;
   readonly stream: boolean | null;
   /** Up to 32 hex digits of a request id. */
   readonly idPrefix: string | null;
@@ -38,7 +42,10 @@ export const EVERY_LOG: LogFilter = {
   conversations: [],
   endUsers: [],
   upstreams: [],
+  projects: [],
+  members: [],
   minCost: null,
+  minLatencyMs: null,
   stream: null,
   idPrefix: null,
 };
@@ -60,15 +67,28 @@ export function whereOf(orgId: OrgId, filter: LogFilter): Where {
     if (values.length > 1) add(where, (n) => `r.${column} = any (${n}::text[])`, values);
     else if (only !== undefined) add(where, (n) => `r.${column} = ${n}::text`, only);
   }
+  addOfTokens(where, filter);
   // Said aloud for the partial index: the planner does not look into parameters.
   if (filter.statuses.length > 0 && !filter.statuses.includes('complete')) where.parts.push("r.status <> 'complete'");
   if (filter.minCost !== null) add(where, (n) => `r.cost >= ${n}::bigint`, filter.minCost);
+  if (filter.minLatencyMs !== null) add(where, (n) => `r.latency_ms >= ${n}::int`, filter.minLatencyMs);
   if (filter.stream !== null) where.parts.push(filter.stream ? 'r.stream' : 'not r.stream');
   if (filter.idPrefix !== null) {
     addFrom(where, filter.idPrefix.padEnd(32, '0'));
     add(where, (n) => `r.request_id <= ${n}::text::uuid`, filter.idPrefix.padEnd(32, 'f'));
   }
   return where;
+}
+
+/** `$1` is the organization, in every `where` of this folder. */
+export function addOfTokens(where: Where, { projects, members }: Pick<LogFilter, 'projects' | 'members'>): void {
+  const lists: [string, readonly string[]][] = [
+    ['project', projects],
+    ['owner_id', members],
+  ];
+  for (const [column, values] of lists)
+    if (values.length > 0)
+      add(where, (n) => `r.token_id in (select x.token_id from tokens x where x.org_id = $1 and x.${column} = any (${n}::text[]))`, values);
 }
 
 /** The ids carry the time, so they narrow the index; `ts` says the same again and leaves out whole months. */

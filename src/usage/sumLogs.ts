@@ -48,6 +48,7 @@ const ROLLED = new Set(['model', 'token_id', 'endpoint']);
 
 const inRollups = (filter: LogFilter): boolean =>
   filter.minCost === null &&
+  filter.minLatencyMs === null &&
   filter.stream === null &&
   filter.idPrefix === null &&
   listsOf(filter).every(([column, values]) => values.length === 0 || ROLLED.has(column));

@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest';
+import { person } from './cast.js';
 import { pointers, type Reply, useApi } from './harness.js';
 import { post, requestOf } from './requests.js';
 
@@ -9,6 +10,7 @@ const MIDNIGHT = Math.floor(Date.now() / DAY) * DAY;
 const START = MIDNIGHT - 5 * DAY;
 let org = '';
 let tokens: string[] = [];
+let ann = '';
 
 const logs = (query = '', of = org) => api.call('GET', `/api/v1/orgs/${of}/logs${query}`);
 const models = (reply: Reply): string[] => (reply.body['data'] as unknown as { model: string }[]).map(({ model }) => model);
@@ -16,7 +18,9 @@ const iso = (ms: number) => encodeURIComponent(new Date(ms).toISOString());
 
 beforeAll(async () => {
   org = await api.org();
-  tokens = [(await api.token(org)).id, (await api.token(org)).id];
+  tokens = [(await api.token(org, { project: 'shop' })).id, (await api.token(org)).id];
+  ann = (await person(api)).id;
+  await api.db.query('update tokens set owner_id = $2 where token_id = $1', [tokens[1] ?? '', ann]);
   await api.call('POST', `/api/v1/admin/orgs/${org}/grants`, { credits: 100, reason: 'x' });
   const at = (index: number, model: string, over = {}) =>
     requestOf({ org, token: tokens[index % 2] ?? '', atMs: START + index * 7 * HOUR, input: 100 + index, over: { model, ...over } });
@@ -27,7 +31,11 @@ beforeAll(async () => {
     at(2, 'm2', { upstream: 'other', endpoint: '/embeddings' }),
     at(3, 'm3', { status: 'failed', cost: 0, breakdown: { lines: [], times: '1' } }),
     at(4, 'm4', { status: 'rejected', cost: 0, breakdown: { lines: [], times: '1' }, end_user: 'u-1' }),
-    at(5, 'm5', { cost: 900_000, breakdown: { lines: [{ meter: 'request', quantity: 1, rate: '900000' }], times: '1' } }),
+    at(5, 'm5', {
+      latency_ms: 9_000,
+      cost: 900_000,
+      breakdown: { lines: [{ meter: 'request', quantity: 1, rate: '900000' }], times: '1' },
+    }),
   );
 });
 
@@ -46,6 +54,11 @@ describe('GET /api/v1/orgs/{org}/logs', () => {
       ['min_cost=0.5', ['m5']],
       ['min_cost=0.9', ['m5']],
       ['min_cost=0.900001', []],
+      ['min_latency_ms=9000', ['m5']],
+      ['min_latency_ms=9001', []],
+      ['project=shop,other', ['m4', 'm2', 'm0']],
+      [`member=${ann}&status=complete`, ['m5', 'm1']],
+      [`member=${ann}&project=shop`, []],
       [`token_id=${tokens[1]}&model=m1,m2,m3`, ['m3', 'm1']],
     ];
     for (const [query, expected] of cases) expect(models(await logs(`?${query}`)), query).toEqual(expected);
@@ -69,6 +82,9 @@ describe('GET /api/v1/orgs/{org}/logs', () => {
       ['status=complete', "status = 'complete'"],
       ['agent=support', "agent = 'support'"],
       ['min_cost=0.5', 'cost >= 500000'],
+      ['min_latency_ms=5000', 'latency_ms >= 5000'],
+      ['project=shop', `token_id = '${tokens[0]}'`],
+      [`member=${ann}&from=${iso(START + 8 * HOUR)}`, `token_id = '${tokens[1]}' and ts >= to_timestamp(${(START + 8 * HOUR) / 1000})`],
       [`from=${iso(START + HOUR)}`, `ts >= to_timestamp(${(START + HOUR) / 1000})`],
       [`to=${iso(START + 30 * HOUR)}&model=m0,m4,m5`, `ts < to_timestamp(${(START + 30 * HOUR) / 1000}) and model in ('m0','m4','m5')`],
       [
@@ -106,8 +122,8 @@ describe('GET /api/v1/orgs/{org}/logs', () => {
   });
 
   test('400: what no filter means is named, and a cursor keeps to its filters', async () => {
-    const wrong = await logs('?min_cost=-1&stream=maybe&request_id=abc&agent=&include=everything');
-    expect(pointers(wrong)).toEqual(['?agent.0', '?include.0', '?min_cost', '?request_id', '?stream']);
+    const wrong = await logs('?min_cost=-1&min_latency_ms=1.5&stream=maybe&request_id=abc&agent=&include=everything');
+    expect(pointers(wrong)).toEqual(['?agent.0', '?include.0', '?min_cost', '?min_latency_ms', '?request_id', '?stream']);
     const cursor = (await logs('?limit=1&agent=support')).body['next_cursor'];
     expect(models(await logs(`?limit=1&agent=support&cursor=${cursor}`))).toEqual(['m0']);
     expect((await logs(`?limit=1&agent=support&stream=true&cursor=${cursor}`)).body['code']).toBe('cursor_mismatch');
