@@ -42,7 +42,10 @@ export interface CreditStore {
   /** Puts an open hold back after the store was lost. Not limited by any cap: the request is already running. */
   rehold(command: ReholdCommand): Promise<ReholdAnswer>;
 
-  /** Writes what a token or organization may do; ignored unless `version` is higher than what is there. */
+  /**
+   * Writes what a token or organization may do; ignored unless `version` is higher than what is there. Where it was lost, it
+   * is written again, but never an older one than was told before.
+   */
   project(terms: { readonly org: OrgTerms } | { readonly token: TokenTerms }): Promise<ProjectAnswer>;
 
   /**

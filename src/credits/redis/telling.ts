@@ -65,7 +65,7 @@ async function project(ask: Ask, terms: Parameters<CreditStore['project']>[0]): 
   const shard = shardOf(orgId);
   const tag = `{${shard}}:`;
   const own = isOrg ? `${tag}org:${orgId}` : `${tag}token:${terms.token.tokenId}`;
-  const keys = [own, `${tag}requests:${orgId}`, `${tag}org:${orgId}`];
+  const keys = [own, `${tag}requests:${orgId}`, `${tag}org:${orgId}`, `${tag}told`];
   const texts = isOrg
     ? [orgTermsText(terms.org), JSON.stringify(terms.org), '', '', '']
     : [tokenTermsText(terms.token), JSON.stringify(terms.token), capsText(terms.token), orgId, terms.token.digest];
@@ -83,7 +83,7 @@ async function appliedPart(ask: Ask, command: AppliedCommand): Promise<AppliedAn
   const lines = new Map<TokenId, string>(command.tokens.map((use) => [use.tokenId, `${use.tokenId}=${useText(use)}\n`]));
   const clear = command.clear.map(({ requestId, kind, cost }) => `${requestId}|${kind === 'final' ? 'C' : 'F'}|${cost}\n`).join('');
   for (let tries = 0; tries < KEYS_TRIES_MAX; tries++) {
-    const keys = [`${tag}org:${command.orgId}`, `${tag}requests:${command.orgId}`];
+    const keys = [`${tag}org:${command.orgId}`, `${tag}requests:${command.orgId}`, `${tag}told`];
     for (const tokenId of lines.keys()) keys.push(`${tag}token:${tokenId}`);
     const reply = await ask(
       { shard, verb: 'applied', keys, fields: balanceFields(command.balance), texts: [[...lines.values()].join(''), clear] },
@@ -102,7 +102,7 @@ async function load(ask: Ask, shard: string, org: OrgSnapshot): Promise<void> {
   const { orgId } = org.terms;
   const orgTexts = [orgTermsText(org.terms), JSON.stringify(org.terms)];
   for (let at = 0; at === 0 || at < org.tokens.length; at += TOKENS_AT_ONCE) {
-    const keys = [`${tag}org:${orgId}`, `${tag}requests:${orgId}`];
+    const keys = [`${tag}org:${orgId}`, `${tag}requests:${orgId}`, `${tag}told`];
     const texts = [...orgTexts];
     for (const { terms, use } of org.tokens.slice(at, at + TOKENS_AT_ONCE)) {
       keys.push(`${tag}token:${terms.tokenId}`);

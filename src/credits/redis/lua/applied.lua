@@ -1,23 +1,24 @@
 -- applied: what Postgres now says: balance and token use if newer, and which pending charges it has, in one step.
 -- KEYS[1] epoch of the shard        KEYS[2] deadlines of the shard (unused)   KEYS[3] stream of the shard (unused)
--- KEYS[4] org   KEYS[5] requests of the org   KEYS[6…] tokens
+-- KEYS[4] org   KEYS[5] requests of the org   KEYS[6] what the shard was told   KEYS[7…] tokens
 -- ARGV[1] expected epoch
 -- ARGV[2] avail, µcr, may be negative
 -- ARGV[3] balance version
 -- ARGV[4] spent this month, µcr
 -- ARGV[5] when that month ends, ms
--- ARGV[6] one line per KEYS[6…]: token id, then = and its use unless nothing is to be set, text
+-- ARGV[6] one line per KEYS[7…]: token id, then = and its use unless nothing is to be set, text
 -- ARGV[7] one line per charge: request id|F or C|cost in µcr, text
 -- Answers: applied remaining · keys token-id… (these tokens are needed too, nothing was done) · epoch · filling
 -- Safe to repeat: set, never added; a pending charge goes only if it is not newer than the one applied.
 local no = closed(KEYS, ARGV, 'open')
 if no then return no end
 local balance, version = balanceOf(ARGV), digits(ARGV[3])
+ours(KEYS[6])
 local org, tokens, order, missing, ids, told = readOrg(KEYS[4], false), {}, {}, { 'keys' }, {}, {}
 for id, use in gmatch(ARGV[6], '(tok_%w+)(=?[^\n]*)\n') do
-  local key = KEYS[6 + #order]
+  local key = KEYS[7 + #order]
   local set, token = call('HGET', key, 'useVersion'), readToken(key, true)
-  order[#order + 1] = { key = key, token = token, use = match(use, '^=(.*)$'), version = set and digits(set) or -1 }
+  order[#order + 1] = { key = key, token = token, use = match(use, '^=(.*)$'), version = set and digits(set) or balanceTold(KEYS[6], id) - 1, id = id }
   tokens[id] = token or { known = false }
 end
 if not org.known then
@@ -44,9 +45,15 @@ if #missing > 1 then return missing end
 
 if #gone > 0 then call('HDEL', KEYS[5], unpack(gone)) end
 saveOrg(KEYS[4], org)
-if not org.balanceVersion or version > org.balanceVersion then call('HSET', KEYS[4], 'balance', balance) end
+if version > (org.balanceVersion or balanceTold(KEYS[6], org.id) - 1) then
+  tellBalance(KEYS[6], org.id, version, ARGV[1])
+  call('HSET', KEYS[4], 'balance', balance)
+end
 for _, one in ipairs(order) do
   if one.token and one.token.known then saveToken(one.key, one.token) end
-  if one.token and one.use and version > one.version then call('HSET', one.key, 'used', useOf(one.use), 'useVersion', ARGV[3]) end
+  if one.token and one.use and version > one.version then
+    tellBalance(KEYS[6], one.id, version, ARGV[1])
+    call('HSET', one.key, 'used', useOf(one.use), 'useVersion', ARGV[3])
+  end
 end
-return { 'applied', text((room(readOrg(KEYS[4], true), nil, 0))) }
+return { 'applied', text((room(readOrg(KEYS[4], false), nil, 0))) }

@@ -1,6 +1,6 @@
 -- project: writes what a token or an organization may do. It never moves money and never makes up a balance.
 -- KEYS[1] epoch of the shard        KEYS[2] deadlines of the shard (unused)   KEYS[3] stream of the shard (unused)
--- KEYS[4] token or org   KEYS[5] requests of the org   KEYS[6] org
+-- KEYS[4] token or org   KEYS[5] requests of the org   KEYS[6] org   KEYS[7] what the shard was told
 -- ARGV[1] expected epoch
 -- ARGV[2] terms version
 -- ARGV[3] token id, or - for an organization
@@ -16,7 +16,10 @@ if no then return no end
 local version, isOrg = digits(ARGV[2]), ARGV[3] == '-'
 local terms = isOrg and orgTermsOf(ARGV[4]) or tokenTermsOf(ARGV[7], ARGV[8], ARGV[4], ARGV[6])
 ours(KEYS[4])
-if not isNewer(KEYS[4], version) then return { 'older' } end
+ours(KEYS[7])
+local name = sub(KEYS[4], isOrg and 10 or 12)
+if not isNewer(KEYS[4], version, termsTold(KEYS[7], name)) then return { 'older' } end
+tellTerms(KEYS[7], name, version)
 if isOrg then
   call('HSET', KEYS[4], 'terms', terms, 'json', ARGV[5])
   return { 'projected' }

@@ -9,6 +9,7 @@
 --     and only of a token with rules sums held, pend, open holds · rate · used window, amount, ends ms …
 --   requests hash, numbers as doubles: request id → H or Q amount, floor, token id, note (running; Q: counted in the sums
 --     of its token, should that have any) · F or C cost, token id (ended). Text is no request either: it has no such owner.
+--   told, of a shard: the highest versions there were of terms, balances and uses, should their own keys be deleted
 --   deadlines of a shard: org id and request id, by deadline in ms
 --   stream of a shard, field e: F or C, cost, org id, request id, event
 local BALANCE, ORG_SUMS, ORG_TERMS = '<i8i8i8i8', '<i8i8', '<i8i8i8i8c1c1'
