@@ -85,7 +85,9 @@ describe('a deleted token', () => {
     await command(server.port, 'DEL', key(`token:${org.tokenId}`));
     expect(await store.project({ token: tokenTerms(org.tokenId, org.orgId, { version: 2 }) })).toEqual({ kind: 'older' });
     expect(await org.hold(1, now)).toMatchObject({ kind: 'unknown_token' });
-    expect(await store.project({ token: tokenTerms(org.tokenId, org.orgId, { version: 3, status: 'revoked' }) })).toEqual({ kind: 'projected' });
+    expect(await store.project({ token: tokenTerms(org.tokenId, org.orgId, { version: 3, status: 'revoked' }) })).toEqual({
+      kind: 'projected',
+    });
     expect(await org.hold(1, now)).toMatchObject({ kind: 'token_revoked' });
   });
 

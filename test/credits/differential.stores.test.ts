@@ -133,6 +133,8 @@ async function act(store: CreditStore, world: World, one: Step, atOnce: boolean)
   const requestId = world.requests[one.who] ?? newRequestId();
   const shard = shardOf(orgId);
   const org = subject(store, orgId, tokenId);
+  // Two stores, two clocks: on a slow machine a lease would end in one of them first.
+  const lease = { leaseMs: DAY_MS };
   // Whatever is waited for before a command is sent would let others overtake it.
   const state = atOnce ? undefined : (await store.shards()).find((other) => other.shard === shard);
   const quotas = one.flag ? [{ window: 'daily' as const, cap: micro(Math.min(one.amount, 90)) }] : [];
@@ -160,10 +162,11 @@ async function act(store: CreditStore, world: World, one: Step, atOnce: boolean)
     case 'hold': {
       const known = atOnce ? undefined : await store.lookup(tokenId);
       const versions = known?.kind === 'found' && one.version < 4 ? [known.token.version, known.org.version] : [one.version, 1];
-      return org.hold(one.amount, { requestId, tokenVersion: versions[0] ?? 1, orgVersion: versions[1] ?? 1, tokens: one.amount % 50 });
+      const [tokenVersion = 1, orgVersion = 1] = versions;
+      return org.hold(one.amount, { requestId, tokenVersion, orgVersion, tokens: one.amount % 50, ...lease });
     }
     case 'extend':
-      return org.extend(requestId, one.amount, { floor: micro(one.who), note: `{"at":${one.amount}}` });
+      return org.extend(requestId, one.amount, { floor: micro(one.who), note: `{"at":${one.amount}}`, ...lease });
     case 'floor':
     case 'final':
       return org.settle(requestId, one.amount, { kind: one.verb });
@@ -172,7 +175,7 @@ async function act(store: CreditStore, world: World, one: Step, atOnce: boolean)
     case 'sweep':
       return [await org.settle(requestId, 0, { kind: 'floor', ifDue: true }), await store.due(shard, 10)];
     case 'rehold':
-      return org.rehold(requestId, one.amount, { floor: micro(one.who), note: `{"at":${one.amount}}` });
+      return org.rehold(requestId, one.amount, { floor: micro(one.who), note: `{"at":${one.amount}}`, ...lease });
     case 'applied':
       return store.applied({
         orgId,

@@ -5,9 +5,9 @@ import { headerOf, SPENDING, VERBS, type Verb } from '../../src/credits/redis/sc
 /** What the client sends; the headers must say the same. Keys are those beyond the three of the shard. */
 const SENT: Record<Verb, { readonly keys: number; readonly fields: number; readonly texts: number }> = {
   lookup: { keys: 1, fields: 0, texts: 0 },
-  project: { keys: 3, fields: 2, texts: 5 },
-  applied: { keys: 2, fields: 4, texts: 2 },
-  load: { keys: 2, fields: 4, texts: 3 },
+  project: { keys: 4, fields: 2, texts: 5 },
+  applied: { keys: 3, fields: 4, texts: 2 },
+  load: { keys: 3, fields: 4, texts: 3 },
   due: { keys: 0, fields: 1, texts: 0 },
   holds: { keys: 1, fields: 0, texts: 1 },
   pending: { keys: 1, fields: 0, texts: 1 },

@@ -75,9 +75,9 @@ describe('the script itself, whoever calls it', () => {
 
   test('in the arguments of the other verbs only digits are a number', async () => {
     const { epoch } = await stateOf(store, org.shard);
-    const keys = ['epoch', 'deadlines', 'stream', `org:${org.orgId}`, `requests:${org.orgId}`].map(key);
+    const keys = ['epoch', 'deadlines', 'stream', `org:${org.orgId}`, `requests:${org.orgId}`, 'told'].map(key);
     const applied = (avail: string) =>
-      raw.eval(batchScript().source, keys.length, ...keys, '1', epoch, `applied|0|2|2|${avail}|9|0|0`, '', '');
+      raw.eval(batchScript().source, keys.length, ...keys, '1', epoch, `applied|0|3|2|${avail}|9|0|0`, '', '');
     const hostile = ['nan', '-nan', 'inf', '-inf', ' 5 ', '5 ', '0x10', '1e3', '1.5', '-0', '+5', '', '5\n', '٥', '9007199254740992'];
     for (const avail of hostile) {
       expect(await applied(avail), JSON.stringify(avail)).toMatchObject([['error', expect.stringMatching(/BROKEN|field/)]]);

@@ -41,7 +41,7 @@ export function batchScript(): Script {
     return fields === 0 ? '' : `SPLIT.${verb} = '^${Array(fields).fill('([^|]*)').join('|')}$'\n`;
   }).join('');
   const body = `local VERBS, SPLIT = {}, {}\n${verbs}${cuts}${read('batch')}`;
-  const preludes = [...BASE, 'token', 'capped', 'arguments', 'sums', 'told'].map((name) => read(`prelude/${name}`)).join('');
+  const preludes = [...BASE, 'token', 'capped', 'arguments', 'sums', 'told', 'versions'].map((name) => read(`prelude/${name}`)).join('');
   return script(`${preludes}rarely = function() return { capped = capped } end\n${body}`);
 }
 

@@ -19,13 +19,13 @@ local balance, version, writes, told = balanceOf(ARGV), digits(ARGV[3]), {}, KEY
 local org, of = rebuild(KEYS[5], counting(KEYS[5]))
 local function keep(...) writes[#writes + 1] = { ... } end
 local function isTerms(key, id, terms) return isNewer(key, digits(match(terms, '^(%d+)|') or ''), termsTold(told, id)) end
--- Whether Postgres has said nothing newer in this life of the data.
-local function isNews(id)
+-- Whether Postgres has said nothing as new in this life of the data, or it was lost again.
+local function isNews(id, key, field)
   local before, life = balanceTold(told, id)
-  return life ~= ARGV[1] or version >= before
+  return life ~= ARGV[1] or version > before or (version == before and call('HEXISTS', key, field) == 0)
 end
 local orgId = sub(KEYS[4], 10)
-if isNews(orgId) then
+if isNews(orgId, KEYS[4], 'balance') then
   keep(KEYS[4], 'balance', balance)
   keep(told, orgId .. '!', text(version) .. ' ' .. ARGV[1])
 end
@@ -37,7 +37,7 @@ for i = 7, #KEYS do
   local at, key = 8 + 7 * (i - 7), KEYS[i]
   local id, terms = idOf(ARGV[at], 'tok_'), ARGV[at + 1]
   local sums = of(id)
-  if isNews(id) then
+  if isNews(id, key, 'used') then
     keep(key, 'used', useOf(ARGV[at + 5]), 'useVersion', ARGV[3])
     keep(told, id .. '!', text(version) .. ' ' .. ARGV[1])
   end

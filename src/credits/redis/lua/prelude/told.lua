@@ -36,18 +36,6 @@ local function useOf(told)
   return concat(use)
 end
 
--- The highest versions told are also kept beside what they are of: should somebody delete that, what comes late or twice is not
--- taken for news. A hash of the shard: id → version of its terms · id and ! → version of its balance or use, life of the data.
-local function termsTold(told, id)
-  return tonumber(match(call('HGET', told, id) or '', '^%d+$') or -1)
-end
-local function balanceTold(told, id)
-  local version, life = match(call('HGET', told, id .. '!') or '', '^(%d+) (.*)$')
-  return tonumber(version or -1), life
-end
-local function tellTerms(told, id, version) call('HSET', told, id, text(version)) end
-local function tellBalance(told, id, version, life) call('HSET', told, id .. '!', text(version) .. ' ' .. life) end
-
 -- Terms are kept when their version is higher than what is there; when nothing readable is there, than all that was told
 -- before, which may be told again.
 local function isNewer(key, version, told)
