@@ -66,7 +66,7 @@ export function createAsk(lanes: Lanes<Question>, epochs: Epochs): Ask {
           reject(error);
         }
       };
-      const task: Question = { slot: epochs.slot(shard), verb, keys, fields, texts, free, life: '', tries: 0, done };
+      const task: Question = { slot: epochs.slot(shard), verb, keys, fields, texts, free, patient: false, life: '', tries: 0, done };
       lanes.submit(task);
     });
 }

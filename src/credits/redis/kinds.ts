@@ -20,6 +20,8 @@ export type RequestCommand = Pick<HoldCommand, 'requestId' | 'orgId' | 'tokenId'
 
 /** How one of the verbs of a request is written as `spend.lua` reads it, and its answer read. */
 export interface Kind<C extends RequestCommand, A> {
+  /** The answer of nobody's request depends on it. */
+  readonly patient: boolean;
   letter(command: C): number;
   /** How many bytes `head` writes; 0 = it has none. */
   readonly headBytes: number;
@@ -68,6 +70,7 @@ const charge = {
 };
 
 export const HOLD: Kind<HoldCommand, HoldAnswer> = {
+  patient: false,
   letter: () => LETTER.hold,
   headBytes: 168,
   head: (packet, { leaseMs, orgVersion, requestId, orgId, digest, tokenVersion, tokens }, checked) => {
@@ -97,6 +100,7 @@ export const HOLD: Kind<HoldCommand, HoldAnswer> = {
 };
 
 export const SETTLE: Kind<SettleCommand, SettleAnswer> = {
+  patient: true,
   letter: ({ ifDue }) => (ifDue ? LETTER.settleDue : LETTER.settle),
   headBytes: 0,
   head: () => undefined,
@@ -111,6 +115,7 @@ export const SETTLE: Kind<SettleCommand, SettleAnswer> = {
 };
 
 export const EXTEND: Kind<ExtendCommand, ExtendAnswer> = {
+  patient: false,
   letter: () => LETTER.extend,
   headBytes: 60,
   head: (packet, command) => {

@@ -15,6 +15,8 @@ export interface Task {
   readonly slot: Slot;
   /** Does not depend on the epoch. */
   readonly free: boolean;
+  /** Nobody waits for the answer: it travels with the next that cannot wait, or after a moment. */
+  readonly patient: boolean;
   /** The epoch under which it was sent. */
   life: string;
   tries: number;
@@ -33,6 +35,10 @@ interface Lane<T> {
   queue: T[];
   busy: boolean;
   scheduled: boolean;
+  /** Somebody in the queue cannot wait. */
+  urgent: boolean;
+  /** The moment after which the patient ones go as well. */
+  timer: NodeJS.Timeout | undefined;
   /** Written again only after the answer to what was in it: then all of it has left. */
   packet: Packet;
 }
@@ -48,6 +54,7 @@ export function nextBatch(): number {
 /** About half a millisecond of the server's time. */
 const BATCH_MAX = 128;
 const TRIES_MAX = 3;
+const PATIENCE_MS = 1;
 
 /**
  * Commands of one turn, and those that arrive while a batch is under way, travel together: one call for everything that
@@ -74,17 +81,29 @@ export class Lanes<T extends Task> {
     }
     const lane = this.#laneOf(task.slot);
     lane.queue.push(task);
-    if (!lane.busy) this.#schedule(lane);
+    if (!task.patient) lane.urgent = true;
+    if (!lane.busy) this.#goOn(lane);
   }
 
   #laneOf(slot: Slot): Lane<T> {
     const name = this.#topology.cluster ? slot.shard : '';
     let lane = this.#lanes.get(name);
     if (!lane) {
-      lane = { queue: [], busy: false, scheduled: false, packet: new Packet() };
+      lane = { queue: [], busy: false, scheduled: false, urgent: false, timer: undefined, packet: new Packet() };
       this.#lanes.set(name, lane);
     }
     return lane;
+  }
+
+  /** At once when somebody waits, else in a moment: a call for one costs as much as a call for many. */
+  #goOn(lane: Lane<T>): void {
+    if (lane.urgent) this.#schedule(lane);
+    else if (lane.queue.length > 0) {
+      lane.timer ??= setTimeout(() => {
+        lane.timer = undefined;
+        this.#flush(lane);
+      }, PATIENCE_MS);
+    }
   }
 
   #schedule(lane: Lane<T>): void {
@@ -117,6 +136,7 @@ export class Lanes<T extends Task> {
   #flush(lane: Lane<T>): void {
     lane.scheduled = false;
     if (lane.busy) return;
+    if (lane.queue.length <= BATCH_MAX) lane.urgent = false;
     const batch: T[] = [];
     // The connection may have changed since a command was queued; then its epoch says nothing about this server.
     for (const task of lane.queue.splice(0, BATCH_MAX)) {
@@ -129,7 +149,7 @@ export class Lanes<T extends Task> {
     if (!link?.isReady()) {
       this.#topology.refresh().catch(() => undefined);
       for (const task of batch) task.done(unavailable('unreachable', false));
-      if (lane.queue.length > 0) this.#schedule(lane);
+      this.#goOn(lane);
       return;
     }
     lane.busy = true;
@@ -140,7 +160,7 @@ export class Lanes<T extends Task> {
       .then(
         (reply) => {
           lane.busy = false;
-          if (lane.queue.length > 0) this.#schedule(lane);
+          this.#goOn(lane);
           const replies = this.#wire.cut(reply, batch.length);
           for (let i = 0; i < batch.length; i++) this.#take(batch[i] as T, replies[i]);
         },
@@ -183,6 +203,6 @@ export class Lanes<T extends Task> {
     }
     // What waited behind a call that was not answered in time is told at once, instead of waiting as long again.
     if (late) for (const task of lane.queue.splice(0)) task.done(unavailable('timeout', false));
-    if (lane.queue.length > 0) this.#schedule(lane);
+    this.#goOn(lane);
   }
 }

@@ -32,6 +32,7 @@ const PLACES_BYTES = 5;
 /** One command of a request on its way. */
 class Spend<C extends RequestCommand, A> implements Task {
   readonly free = false;
+  readonly patient: boolean;
   life = '';
   tries = 0;
   readonly slot: Slot;
@@ -43,6 +44,7 @@ class Spend<C extends RequestCommand, A> implements Task {
 
   constructor(kind: Kind<C, A>, command: C, purse: Purse, resolve: (answer: A | Unavailable) => void, reject: (error: unknown) => void) {
     this.kind = kind;
+    this.patient = kind.patient;
     this.command = command;
     this.purse = purse;
     this.slot = purse.slot;
