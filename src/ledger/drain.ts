@@ -21,6 +21,8 @@ export interface DrainOptions {
   readonly keepMs?: number;
   readonly leaseMs?: number;
   readonly idleMs?: number;
+  /** After a small batch: the next one is waited for that long. */
+  readonly gatherMs?: number;
   readonly onLag?: (lag: { readonly seconds: number; readonly waiting: number }) => void;
   /** `batch` is what was sent; entries that were booked before are in it again after a restart. */
   readonly onPosted?: (done: {
@@ -50,6 +52,7 @@ export interface Drain {
 
 const LEASE = 'drain';
 const AWAY_MAX_MS = 5_000;
+const GATHER_BELOW = 1_000;
 
 /**
  * Moves settled charges from the hot store into Postgres. Posting is idempotent, so whatever is uncertain (a cut
@@ -58,7 +61,7 @@ const AWAY_MAX_MS = 5_000;
 export function createDrain(options: DrainOptions): Drain {
   const { db, store, owner } = options;
   const clock = options.clock ?? systemClock;
-  const settings = { batchMax: 4_000, batchBytesMax: 8_000_000, keepMs: 300_000, leaseMs: 15_000, idleMs: 100, ...options };
+  const settings = { batchMax: 4_000, batchBytesMax: 8_000_000, keepMs: 300_000, leaseMs: 15_000, idleMs: 100, gatherMs: 50, ...options };
   const cursors = createCursors({ db, store, keepMs: settings.keepMs });
   let leasedUntilMs = 0;
   let waitingSinceMs = 0;
@@ -110,7 +113,9 @@ export function createDrain(options: DrainOptions): Drain {
     while (!signal.aborted) {
       const done = await step();
       awayMs = done.kind === 'away' ? Math.min(awayMs * 2, AWAY_MAX_MS) : settings.idleMs;
-      if (done.kind !== 'drained') await pause(done.kind === 'standby' ? settings.leaseMs / 3 : awayMs, signal);
+      // A statement for a hundred costs little more than one for a single charge, and each look asks every shard.
+      if (done.kind === 'drained' && done.charges < GATHER_BELOW) await pause(settings.gatherMs, signal);
+      else if (done.kind !== 'drained') await pause(done.kind === 'standby' ? settings.leaseMs / 3 : awayMs, signal);
     }
     await giveLease(db, LEASE, owner).catch(() => undefined);
   };
