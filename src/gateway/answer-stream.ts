@@ -100,8 +100,12 @@ export class StreamAnswer implements Answer {
   private write(bytes: Buffer | null): boolean {
     const { res, gone } = this.context.exchange;
     if (!bytes || gone) return true;
+    if (this.begun) return res.write(bytes);
     this.begin();
-    return res.write(bytes);
+    const more = res.write(bytes);
+    // Node would keep it until everything that was read is metered: the first words are what is waited for.
+    res.socket?.uncork();
+    return more;
   }
 
   /** Not before there is something to say: until then a failure can still be an ordinary error answer. */
