@@ -3,6 +3,7 @@ import { type AddressInfo, Server as TcpServer } from 'node:net';
 import type { CreditStore } from './credits/store.js';
 import { systemClock } from './domain/clock.js';
 import type { PriceSource } from './domain/prices.js';
+import type { RefusedRequest } from './domain/refused.js';
 import type { Settings, UpstreamSettings } from './domain/settings.js';
 import { createGateway, type Gateway } from './gateway/gateway.js';
 import { createHealth, type Health } from './gateway/health.js';
@@ -42,6 +43,8 @@ export interface FrontDeps {
   readonly metricsText: () => Promise<{ readonly contentType: string; readonly text: string }>;
   /** Whoever answers what is neither `/v1` nor a health path; null = nobody here. */
   readonly others: RequestListener | null;
+  /** Takes refused requests to the logs; false = not now. */
+  readonly onRefused: (batch: readonly RefusedRequest[]) => boolean;
 }
 
 const FLUSH_MS = 15_000;
@@ -78,6 +81,7 @@ export function createFront(deps: FrontDeps): Front {
     clock: systemClock,
     compat: deps.others,
     publicUrl: settings.publicUrl ?? `http://${hostFor(settings.host)}:${settings.port}`,
+    onRefused: deps.onRefused,
   });
   const answer = listener({ gateway, health, deps });
   let isRetired = false;

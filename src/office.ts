@@ -7,7 +7,7 @@ import { hasOperator, openSetup } from './accounts/people/operators.js';
 import { createPeople, type People } from './accounts/people/people.js';
 import { apiListener, createApi } from './api/app.js';
 import type { LedgerPort } from './api/deps.js';
-import { createLiveHub } from './api/live.js';
+import { createLiveHub, type LiveHub } from './api/live.js';
 import type { FirstCustomer } from './banner.js';
 import { createLedgerPort, createProjections } from './books.js';
 import { readDraft } from './config/draft.js';
@@ -17,11 +17,13 @@ import type { Database } from './db/client.js';
 import { systemClock } from './domain/clock.js';
 import { amountOut, formatCredits, MICRO_PER_CREDIT, microCredits } from './domain/credits.js';
 import type { OrgId } from './domain/ids.js';
+import type { RefusedRequest } from './domain/refused.js';
 import type { Settings } from './domain/settings.js';
 import { hostFor } from './front.js';
 import { createJobs, type Jobs } from './jobs.js';
 import { postGrant } from './ledger/post.js';
 import { storePriceVersion } from './ledger/priceVersions.js';
+import { createRefusedDesk, type RefusedDesk } from './ledger/refused.js';
 import { createMailer } from './mail/mailer.js';
 import type { PriceBook } from './pricing/book.js';
 import { createTokenCounter } from './pricing/tokens.js';
@@ -38,6 +40,8 @@ export interface Office {
   welcome(): Promise<Welcome>;
   /** Called with every price book that comes into force. */
   pricesInForce(book: PriceBook): Promise<void>;
+  /** Requests that a gateway refused, for the logs; false = not now. */
+  refused(batch: readonly RefusedRequest[]): boolean;
 }
 
 export type Welcome = ({ readonly first: FirstCustomer } | { readonly organizations: number }) & {
@@ -89,14 +93,31 @@ export function createOffice(deps: OfficeDeps): Office {
     log,
   });
   return {
+  const refused = openRefused(deps, live);
+  const jobs = createJobs({ ...deps, onBooked: live.booked, tidy: () => tidyPeople(people) });
     listener: apiListener(api),
-    jobs: createJobs({ ...deps, onBooked: live.booked, tidy: () => tidyPeople(people) }),
+    jobs: { start: jobs.start, stop: () => jobs.stop().then(refused.idle) },
+    refused: refused.take,
     welcome: async () => ({ ...(await welcome(deps, project)), setup: await setup(deps, people) }),
     pricesInForce: (book) => storePriceVersion(db, book),
   };
 }
 
 function openPeople({ db, settings, secret, log }: OfficeDeps, project: AccountsContext['project'], ledger: LedgerPort): People {
+function openRefused({ db, prices, metrics, log }: OfficeDeps, live: LiveHub): RefusedDesk {
+  return createRefusedDesk({
+    db,
+    priceVersion: () => prices().version,
+    onWritten: (rows) => live.booked(rows.map((row) => ({ orgId: row.org_id, event: JSON.stringify({ ...row, ...REFUSED }) }))),
+    onLost: (count, cause) => {
+      metrics.refusalsUnlisted.inc(count);
+      log.warn({ err: cause, count }, 'refused requests are missing in the logs');
+    },
+  });
+}
+
+const REFUSED = { kind: 'final', status: 'rejected', debt: false, cost: 0 };
+
   const { enabled, ...signUp } = settings.signUp;
   return createPeople({
     db,

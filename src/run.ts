@@ -15,6 +15,7 @@ import { createFront, type Front, hostFor } from './front.js';
 import { createOfficeRelay } from './gateway/office.js';
 import { createOffice, type Office } from './office.js';
 import { buildBook, type PriceBook } from './pricing/book.js';
+import { onRefusedMessage, refusedToPrimary } from './refused.js';
 import { onRetire } from './rolling.js';
 import { metricsFromPrimary, SLOT_VARIABLE } from './supervisor.js';
 import type { Log } from './telemetry/log.js';
@@ -44,6 +45,7 @@ export async function runWhole(start: WithBoth & { readonly mode: Place['mode'] 
     ...frontDeps(start, metrics),
     metricsText: () => ownText(metrics),
     others: settings.roles.includes('api') ? office.listener : null,
+    onRefused: office.refused,
   });
   const port = await front.listen();
   await office.pricesInForce(book);
@@ -69,7 +71,12 @@ export async function runGateway(start: WithStore): Promise<number> {
   const metrics = createMetrics();
   shareWithPrimary(metrics);
   const relay = createOfficeRelay(socketOf(start));
-  const front = createFront({ ...frontDeps(start, metrics), metricsText: metricsFromPrimary(), others: relay.handle });
+  const front = createFront({
+    ...frontDeps(start, metrics),
+    metricsText: metricsFromPrimary(),
+    others: relay.handle,
+    onRefused: refusedToPrimary(),
+  });
   process.title = `farebox gateway ${cluster.worker?.id ?? ''}`;
   await front.listen();
   const watch = watching(start, metrics, front, () => undefined);
@@ -91,6 +98,7 @@ export async function runOffice(start: WithBoth): Promise<number> {
   let book = buildBook(start.loaded.prices);
   const office = createOffice(officeDeps(start, metrics, () => book));
   const server = await listenOn(socketOf(start), office);
+  onRefusedMessage(office.refused);
   await office.pricesInForce(book);
   await greet(office, { ...placeOf(start, start.loaded.settings.port), mode: 'cluster' });
   office.jobs.start();

@@ -2,6 +2,7 @@ import cluster, { type Worker } from 'node:cluster';
 import { availableParallelism } from 'node:os';
 import type { Role, Settings } from './domain/settings.js';
 import { closeLostConnections } from './handoff.js';
+import { createRefusedPost, type RefusedMessage } from './refused.js';
 import { replaceOneByOne } from './rolling.js';
 import type { Log } from './telemetry/log.js';
 import { createAggregate, type MetricsText } from './telemetry/metrics.js';
@@ -29,6 +30,7 @@ const CALM_MS = 60_000;
 export function supervise(settings: Settings, log: Log): Promise<number> {
   const seats = new Map<number, Seat>();
   const metrics = createAggregate();
+  const postRefused = createRefusedPost(() => officeOf(seats));
   let stopping = false;
   let refused = false;
   let isUp = false;
@@ -39,6 +41,7 @@ export function supervise(settings: Settings, log: Log): Promise<number> {
     seats.set(worker.id, seat);
     closeLostConnections(worker);
     worker.on('message', (message: ToPrimary) => answer(worker, message, metrics));
+    worker.on('message', (message: Partial<RefusedMessage> | null) => postRefused(message));
     worker.once('listening', () => {
       isUp = true;
       seat.returns = true;
@@ -124,6 +127,11 @@ function createReplacing({ seats, fork, isStopping, log }: Replacing): () => Pro
     if (ended === 'replaced') signalAll(seats, 'SIGTERM', ({ part }) => part === 'office');
     else if (!isStopping()) log.error({}, 'a new gateway process could not start; the others go on as they are');
   };
+}
+
+function officeOf(seats: ReadonlyMap<number, Seat>): Worker | undefined {
+  for (const [id, { part }] of seats) if (part === 'office') return cluster.workers?.[id];
+  return undefined;
 }
 
 function freeSlot(seats: ReadonlyMap<number, Seat>): number {

@@ -141,7 +141,7 @@ async function checkRows(site: Installation, { orgId }: Customer, tallies: reado
   const wrong: string[] = [];
   const rows = await site.postgres.query<{ kind: string; n: number; least: number; most: number }>(
     `select split_part(client_request_id, '-', 1) as kind, count(*) as n, min(cost) as least, max(cost) as most
-     from usage_records where org_id = $1 group by 1`,
+     from usage_records where org_id = $1 and status <> 'rejected' group by 1`,
     [orgId],
   );
   const sum = (pick: (tally: Tally) => number | undefined): number => tallies.reduce((total, tally) => total + (pick(tally) ?? 0), 0);

@@ -65,7 +65,7 @@ export async function auditEntries(
 ): Promise<Audit> {
   const rows = await world.postgres.query<Row>(
     `select client_request_id as tag, request_id::text, status, cost, held, debt from usage_records
-     where client_request_id = any(string_to_array($1, ','))`,
+     where client_request_id = any(string_to_array($1, ',')) and status <> 'rejected'`,
     [entries.map(({ tag }) => tag).join(',')],
   );
   const rowsOf = groupBy(rows, (row) => row.tag);

@@ -38,6 +38,8 @@ export const LogSchema = z
     conversation: z.string().nullable(),
     finish_reason: z.string().nullable(),
     flags: z.array(z.string()),
+    /** With status `rejected`: what its client was told, and how many more of this token were refused in that minute without a row of their own. */
+    refusal: z.strictObject({ code: z.string(), unlisted: z.int() }).nullable(),
   })
   .openapi('LogRow');
 
@@ -72,7 +74,15 @@ export function logOut(deps: Pick<ApiDeps, 'credits'>, row: LogRow): z.input<typ
     conversation: row.conversation,
     finish_reason: row.finish_reason,
     flags: [...row.flags],
+    refusal: row.status === 'rejected' ? refusalOf(row.flags) : null,
   };
+}
+
+const UNLISTED = /^unlisted:(\d{1,15})$/;
+
+function refusalOf(flags: readonly string[]): { code: string; unlisted: number } {
+  const unlisted = flags.map((flag) => UNLISTED.exec(flag)?.[1]).find((count) => count !== undefined);
+  return { code: flags[0] ?? 'unknown', unlisted: Number(unlisted ?? 0) };
 }
 
 /** Sums over a whole filter, wherever they appear. */

@@ -91,6 +91,20 @@ function whoOf(exchange: Exchange): string {
   return exchange.who;
 }
 
+/** The same of a request that never came so far, as plain values. */
+export function attributionOf(
+  { headers }: Exchange['req'],
+  caller: Exchange['caller'],
+  asked: Exchange['asked'] | null,
+): { readonly [name in 'client_request_id' | 'end_user' | 'agent' | 'conversation']: string | null } {
+  return {
+    client_request_id: said(headers['x-request-id']),
+    end_user: said(asked?.endUser),
+    agent: said(headers['x-agent-id'] ?? caller.token.agent),
+    conversation: said(headers['x-conversation-id'] ?? asked?.conversation),
+  };
+}
+
 /** What whoever sweeps this hold writes if its owner vanishes: so far nothing is owed. */
 export function orphanNote(
   exchange: Exchange,
@@ -158,6 +172,10 @@ export const namedOf = (servedModel: string, upstream: string): string =>
 /** Nothing for what nobody said. */
 function member(name: string, value: string | string[] | null | undefined): string {
   return typeof value === 'string' && value.length > 0 ? `,"${name}":${JSON.stringify(value.slice(0, 256))}` : '';
+}
+
+function said(value: string | string[] | null | undefined): string | null {
+  return typeof value === 'string' && value.length > 0 ? value.slice(0, 256) : null;
 }
 
 /** Postgres text cannot hold a NUL and JSON it reads cannot hold half a surrogate pair; both can come in a name. */

@@ -16,6 +16,7 @@ import type { Upstream, Upstreams } from '../upstreams/upstreams.js';
 import type { Authenticator, Caller } from './authenticate.js';
 import type { Endpoint } from './endpoints.js';
 import type { Entry } from './entries.js';
+import type { GatewayError } from './errors.js';
 import type { Journal } from './journal.js';
 import type { OpenRequests } from './open.js';
 import type { Asked } from './request.js';
@@ -35,6 +36,7 @@ export interface GatewayParts {
   readonly open: OpenRequests;
   readonly metrics: Metrics;
   readonly tally: GatewayTally;
+  readonly refusals: Refusals;
   readonly log: Log;
   readonly clock: Clock;
   /** Where people resolve a refusal, without a trailing slash. */
@@ -106,6 +108,20 @@ export interface Outcome {
 
 export interface Settlements {
   /** Charges and settles. The cost is null when it must be counted first; it is settled then. */
+/** Whoever was refused, as far as it had come by then. */
+export interface Refused extends Pick<Exchange, 'id' | 'req' | 'endpoint' | 'caller' | 'startedMs'> {
+  readonly asked: Asked | null;
+}
+
+/** Refused requests on their way to the logs. Bounded in every direction: what does not fit is counted, never waited for. */
+export interface Refusals {
+  note(refused: Refused, error: GatewayError): void;
+  /** About once a second: hands over what has come together. */
+  tick(nowMs: number): void;
+  /** Hands over what there is; nothing comes after it. */
+  close(): void;
+}
+
   finish(exchange: AdmittedExchange, outcome: Outcome): MicroCredits | null;
   /** Gives a hold back that may or may not stand. */
   giveBack(exchange: Exchange): void;

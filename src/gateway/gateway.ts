@@ -2,6 +2,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import type { CreditStore } from '../credits/store.js';
 import type { Clock } from '../domain/clock.js';
 import { newRequestId } from '../domain/ids.js';
+import type { RefusedRequest } from '../domain/refused.js';
 import type { CreditSettings, GatewaySettings } from '../domain/settings.js';
 import type { PriceBook } from '../pricing/book.js';
 import type { TokenCounter } from '../pricing/tokens.js';
@@ -11,13 +12,14 @@ import type { Upstreams } from '../upstreams/upstreams.js';
 import { createAuthenticator } from './authenticate.js';
 import { endpointOf } from './endpoints.js';
 import { afterSmallBody, type GatewayError, internalError, sendError, unavailable, unknownPath, wrongMethod } from './errors.js';
-import type { GatewayParts } from './exchange.js';
+import type { GatewayParts, Refusals } from './exchange.js';
 import type { Journal } from './journal.js';
 import { models } from './models.js';
 import { createOpenRequests, type OpenRequests } from './open.js';
 import { createOutbox } from './outbox.js';
 import { QUESTIONS } from './questions.js';
 import { createRecovery, type Recovery } from './recovery.js';
+import { createRefusals } from './refusals.js';
 import { relay } from './relay.js';
 import { createSettlements } from './settlements.js';
 import type { ShardWatch } from './shards.js';
@@ -41,6 +43,8 @@ export interface GatewayDeps {
   /** Whoever answers what a token asks about itself: that needs the books, and the gateway has none. Null = nobody here. */
   readonly compat: RequestListener | null;
 }
+  /** Takes refused requests to whoever writes the logs; false = not now. Null = nobody here. */
+  readonly onRefused: ((batch: readonly RefusedRequest[]) => boolean) | null;
 
 export interface Gateway {
   /** Answers everything under `/v1`. */
@@ -68,15 +72,16 @@ const TURN_MS = 10;
 const RETIRE_MS = 5_000;
 
 export function createGateway(deps: GatewayDeps): Gateway {
-  const { pepper, compat, ...rest } = deps;
+  const { pepper, compat, onRefused, ...rest } = deps;
   const open = createOpenRequests(deps.settings.backgroundFinishMax);
   const outbox = createOutbox(deps);
   const tally = createTally(deps.metrics);
   const settlements = createSettlements({ ...deps, outbox, tally });
   const recovery = createRecovery({ ...deps, outbox, open });
   const authenticator = createAuthenticator({ store: deps.store, pepper });
-  const parts: GatewayParts = { ...rest, authenticator, settlements, open, tally };
-  const ticker = startTicking(deps, open, recovery);
+  const refusals = createRefusals({ metrics: deps.metrics, deliver: onRefused });
+  const parts: GatewayParts = { ...rest, authenticator, settlements, open, refusals, tally };
+  const ticker = startTicking(deps, { open, recovery, refusals });
   recovery.replay();
   deps.shards.onLook(recovery.look);
   let isCut = false;
@@ -118,6 +123,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     close: () => {
       clearInterval(ticker);
       deps.journal.close();
+      refusals.close();
     },
   };
 }
@@ -155,8 +161,14 @@ function createEntrance(
   };
 }
 
-/** Once a second: leases are renewed, gauges are read, and what Postgres has is confirmed. */
-function startTicking(deps: GatewayDeps, open: OpenRequests, recovery: Recovery): NodeJS.Timeout {
+interface Ticked {
+  readonly open: OpenRequests;
+  readonly recovery: Recovery;
+  readonly refusals: Refusals;
+}
+
+/** Once a second: leases are renewed, gauges are read, what Postgres has is confirmed, and refusals go to the logs. */
+function startTicking(deps: GatewayDeps, { open, recovery, refusals }: Ticked): NodeJS.Timeout {
   let recovering = false;
   const recover = async (): Promise<void> => {
     if (recovering) return;
@@ -165,7 +177,9 @@ function startTicking(deps: GatewayDeps, open: OpenRequests, recovery: Recovery)
     recovering = false;
   };
   const ticker = setInterval(() => {
-    open.tick(Date.now());
+    const nowMs = Date.now();
+    open.tick(nowMs);
+    refusals.tick(nowMs);
     deps.metrics.openRequests.set(open.size);
     for (const { settings, inFlight } of deps.upstreams().all) deps.metrics.upstreamInFlight.set({ upstream: settings.name }, inFlight);
     void recover();

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { newRequestId, type RequestId } from '../domain/ids.js';
 import { admit } from './admit.js';
+import type { Caller } from './authenticate.js';
 import { readBody } from './body.js';
 import type { Endpoint } from './endpoints.js';
 import { badRequest, type GatewayError, internalError, sendError, unavailable } from './errors.js';
@@ -30,8 +31,9 @@ async function prepare(
   res: ServerResponse,
   id: RequestId,
 ): Promise<AdmittedExchange | null> {
-  const refuse = (error: GatewayError): null => {
+  const refuse = (error: GatewayError, caller?: Caller, exchange?: Exchange): null => {
     parts.metrics.refusals.inc({ code: error.code });
+    if (caller) parts.refusals.note(exchange ?? { id, req, endpoint, caller, startedMs: Date.now(), asked: null }, error);
     sendError(res, error, id);
     return null;
   };
@@ -49,14 +51,14 @@ async function prepare(
 
   const read = await readBody(req, parts.settings.bodyBytesMax);
   if (read.kind === 'gone') return null;
-  if (read.kind === 'refused') return refuse(read.error);
+  if (read.kind === 'refused') return refuse(read.error, identified.caller);
 
   const startedMs = Date.now();
   const reading = parseBody(endpoint.kind, read.bytes, parts.settings.bodyDepthMax);
   const parsed = reading instanceof Promise ? await reading : reading;
   if (parsed.kind === 'busy')
     return refuse(unavailable('Too many large requests are being read right now. Try again in a moment.', 'overloaded'));
-  if (parsed.kind === 'bad') return refuse(badRequest(parsed.message, parsed.code, parsed.param));
+  if (parsed.kind === 'bad') return refuse(badRequest(parsed.message, parsed.code, parsed.param), identified.caller);
 
   const { asked } = parsed;
   const exchange: Exchange = {
@@ -73,7 +75,7 @@ async function prepare(
     admission: null,
   };
   const admitted = await admit(parts, exchange);
-  if (admitted.kind === 'refused') return refuse(admitted.error);
+  if (admitted.kind === 'refused') return refuse(admitted.error, identified.caller, exchange);
   exchange.gone = res.destroyed;
   exchange.admission = admitted.admission;
   return exchange as AdmittedExchange;

@@ -21,6 +21,7 @@ export function createMetrics(options: { readonly defaults: boolean } = { defaul
     registry,
     requests: tally('farebox_requests_total', 'Requests on /v1 by endpoint, status and how they ended', ['endpoint', 'status', 'ending']),
     refusals: counter('farebox_refusals_total', 'Requests refused before they reached an upstream, by code', ['code']),
+    refusalsUnlisted: counter('farebox_refusals_unlisted_total', 'Refused requests of known tokens without a row of their own in the logs'),
     latency: seconds('farebox_request_seconds', 'From the last byte of the request to the last byte of the answer', ['endpoint']),
     firstToken: seconds('farebox_first_token_seconds', 'From the last byte of the request to the first byte of the answer', ['endpoint']),
     overhead: seconds('farebox_overhead_seconds', 'Time of ours before the request went upstream', ['endpoint']),

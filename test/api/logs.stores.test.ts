@@ -98,6 +98,7 @@ describe('GET /api/v1/orgs/{org}/logs', () => {
       conversation: null,
       finish_reason: 'stop',
       flags: ['usage_missing'],
+      refusal: null,
     });
   });
 
