@@ -70,6 +70,7 @@ export function createFront(deps: FrontDeps): Front {
     store,
     settings: settings.gateway,
     credits: settings.credits,
+    trustedProxies: settings.trustedProxies,
     pepper: deps.pepper,
     journal,
     shards,

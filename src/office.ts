@@ -81,6 +81,7 @@ export function createOffice(deps: OfficeDeps): Office {
     pepper: deps.secret,
     operatorKey: deps.operatorKey,
     publicUrl: settings.publicUrl,
+    trustedProxies: settings.trustedProxies,
     sessions: people.sessions,
     people,
     credits: settings.credits,

@@ -70,7 +70,7 @@ export async function runGateway(start: WithStore): Promise<number> {
   await mustWork(start.store);
   const metrics = createMetrics();
   shareWithPrimary(metrics);
-  const relay = createOfficeRelay(socketOf(start));
+  const relay = createOfficeRelay(socketOf(start), settings);
   const front = createFront({
     ...frontDeps(start, metrics),
     metricsText: metricsFromPrimary(),

@@ -60,7 +60,8 @@ export function createApi(deps: ApiDeps): OpenAPIHono {
   for (const [path, methods] of methodsByPath([...all, ...short])) {
     app.all(honoPath(path), (c) => sealed(problemResponse(wrongMethod(c.req.method, methods), newRequestId())));
   }
-  for (const path of [...COMPAT_PATHS, ...ORGANIZATION_PATHS]) app.all(path, (c) => answerCompat(deps, c.req.raw, addressOf(c)));
+  for (const path of [...COMPAT_PATHS, ...ORGANIZATION_PATHS])
+    app.all(path, (c) => answerCompat(deps, c.req.raw, addressOf(c, deps.trustedProxies)));
   app.notFound(() => sealed(problemResponse(unknownPath(), newRequestId())));
   app.onError((error) => failed(error, deps, newRequestId()));
   return app;

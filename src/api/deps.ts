@@ -23,6 +23,8 @@ export interface ApiDeps {
   readonly operatorKey: string;
   /** Where browsers find this server, when that is configured. */
   readonly publicUrl: string | null;
+  /** Ranges of the proxies whose X-Forwarded-For counts. */
+  readonly trustedProxies: readonly string[];
   /** Whose session cookie it is. */
   readonly sessions: Sessions;
   readonly people: People;

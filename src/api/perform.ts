@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Context } from 'hono';
+import { clientAddress } from '../domain/addresses.js';
 import { newRequestId } from '../domain/ids.js';
 import { fingerprintOf } from '../domain/secrets.js';
 import { errorFacts } from '../telemetry/log.js';
@@ -19,7 +20,7 @@ export function createPerformer(deps: ApiDeps): (c: Context, one: Route) => Prom
   const rates = createRates(deps.clock.nowMs);
   return async (c, one) => {
     const requestId = newRequestId();
-    const pace: Pace = { rates, address: addressOf(c), allowance: undefined };
+    const pace: Pace = { rates, address: addressOf(c, deps.trustedProxies), allowance: undefined };
     try {
       const result = await perform(c, one, { deps, requestId, pace });
       const response = result.kind === 'problem' ? problemResponse(result, requestId) : answerResponse(result, requestId);
@@ -111,10 +112,12 @@ function guessing({ rates, address }: Pace): Problem | undefined {
   return ok ? undefined : tooFast(waitMs);
 }
 
-/** Over the socket of our own gateways there is no address; they say whose request it is, and overwrite what a client says. */
-export function addressOf(c: Context): string | undefined {
+/** Over the socket of our own gateways there is no peer; they say whose request it is, and overwrite what a client says. */
+export function addressOf(c: Context, trusted: readonly string[]): string | undefined {
   const { incoming } = (c.env ?? {}) as { readonly incoming?: IncomingMessage };
-  return incoming?.socket.remoteAddress ?? c.req.header('x-forwarded-for');
+  const forwarded = c.req.header('x-forwarded-for');
+  const peer = incoming?.socket.remoteAddress;
+  return peer === undefined ? forwarded : clientAddress({ peer, forwarded, trusted });
 }
 
 function queryOf(url: string): Map<string, string[]> {

@@ -1,6 +1,6 @@
-import { isIP } from 'node:net';
 import { z } from '@hono/zod-openapi';
 import type { Token, TokenChanges } from '../accounts/token.js';
+import { isRange } from '../domain/addresses.js';
 import { isOrgId, isTokenId } from '../domain/ids.js';
 import { type ApiDeps, shown } from './deps.js';
 import { idParam } from './route.js';
@@ -116,10 +116,4 @@ export function tokenOut(deps: ApiDeps, token: Token): z.input<typeof TokenSchem
     updated_at: timeOut(token.updated_at),
     last_used_at: timeOutOrNull(token.last_used_at),
   };
-}
-
-function isRange(value: string): boolean {
-  const match = /^([0-9A-Fa-f.:]{2,45})(?:\/(\d{1,3}))?$/.exec(value);
-  const family = isIP(match?.[1] ?? '');
-  return family !== 0 && (match?.[2] === undefined || Number(match[2]) <= (family === 4 ? 32 : 128));
 }

@@ -1,3 +1,4 @@
+import { isRange } from '../domain/addresses.js';
 import { MICRO_MAX, MICRO_PER_CREDIT } from '../domain/credits.js';
 import type { CompatSettings, CreditSettings, GatewaySettings, LogSettings, Role, Settings } from '../domain/settings.js';
 import type { Cursor } from './cursor.js';
@@ -7,18 +8,32 @@ import { or, readBytes, readDurationMs, readOneOf, readText, readWhole } from '.
 
 type Server = Pick<
   Settings,
-  'host' | 'port' | 'publicUrl' | 'dataDir' | 'roles' | 'databaseUrl' | 'redisUrl' | 'logLevel' | 'gatewayProcesses'
+  'host' | 'port' | 'publicUrl' | 'trustedProxies' | 'dataDir' | 'roles' | 'databaseUrl' | 'redisUrl' | 'logLevel' | 'gatewayProcesses'
 >;
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export const ROLES: readonly Role[] = ['gateway', 'api', 'worker'];
 
+const SERVER_KEYS = [
+  'host',
+  'port',
+  'public_url',
+  'trusted_proxies',
+  'data',
+  'roles',
+  'database_url',
+  'redis_url',
+  'log_level',
+  'gateway_processes',
+] as const;
+
 export function readServer(at: Cursor): Server {
-  const server = at.fields(['host', 'port', 'public_url', 'data', 'roles', 'database_url', 'redis_url', 'log_level', 'gateway_processes']);
+  const server = at.fields(SERVER_KEYS);
   return {
     host: or(server.host, (here) => readText(here, { max: 255, pattern: HOST, allowed: HOST_ALLOWED }), '127.0.0.1'),
     port: or(server.port, (here) => readWhole(here, { min: 0, max: 65_535 }), 8080),
     publicUrl: or(server.public_url, readPublicUrl, null),
+    trustedProxies: server.trusted_proxies.exists ? readRanges(server.trusted_proxies) : [],
     dataDir: or(server.data, readText, './data'),
     roles: server.roles.exists ? readRoles(server.roles) : ROLES,
     databaseUrl: or(server.database_url, (here) => readUrl(here, DATABASE_URL, DATABASE_ALLOWED), null),
@@ -48,6 +63,19 @@ function readPublicUrl(at: Cursor): string | undefined {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const isSound = url && /^https?:$/.test(url.protocol) && url.pathname === '/' && !url.username && !url.search && !url.hash;
   return isSound ? url.origin : at.wrong(allowed);
+}
+
+const RANGE_ALLOWED = 'an address or a range such as 10.0.0.0/8 or 2001:db8::/32';
+
+/** A range that holds everybody would let everybody choose an address. */
+function readRanges(at: Cursor): readonly string[] {
+  return at.items('a list of addresses or ranges such as 10.0.0.0/8').flatMap((item) => {
+    const text = readText(item, { max: 50, allowed: RANGE_ALLOWED });
+    if (text === undefined) return [];
+    if (isRange(text) && !text.endsWith('/0')) return [text];
+    item.wrong(isRange(text) ? 'a range of your proxies, not everybody' : RANGE_ALLOWED);
+    return [];
+  });
 }
 
 function readRoles(at: Cursor): readonly Role[] {

@@ -12,6 +12,8 @@ export interface Settings {
   readonly logLevel: string;
   /** Where people reach this server from outside; null = derived from the request. */
   readonly publicUrl: string | null;
+  /** Ranges of the proxies in front of us, whose X-Forwarded-For says who asks; none = nobody's does. */
+  readonly trustedProxies: readonly string[];
   /** Number of gateway processes when Redis is used; 0 = one per core. */
   readonly gatewayProcesses: number;
   readonly credits: CreditSettings;

@@ -1,11 +1,11 @@
 import type { HoldAnswer } from '../credits/store.js';
+import { mayComeFrom } from '../domain/addresses.js';
 import { type MicroCredits, ZERO } from '../domain/credits.js';
 import { fingerprintOf } from '../domain/secrets.js';
 import type { PriceBook } from '../pricing/book.js';
 import { estimate } from '../pricing/estimate.js';
 import { timesFor } from '../pricing/multiplier.js';
 import { matches } from '../upstreams/pick.js';
-import { addressAllowed } from './authenticate.js';
 import {
   badRequest,
   duplicateRequest,
@@ -19,6 +19,7 @@ import {
 import { namedOf, orphanNote } from './event.js';
 import type { Admission, Exchange, GatewayParts, PricedCandidate } from './exchange.js';
 import { isLoading, patiently } from './patience.js';
+import { addressOf } from './peer.js';
 
 export type Admitted =
   | { readonly kind: 'admitted'; readonly admission: Admission }
@@ -65,7 +66,7 @@ interface Offer {
 function priceFor(parts: GatewayParts, exchange: Exchange, book: PriceBook): Offer | Extract<Admitted, { kind: 'refused' }> {
   const { asked, caller } = exchange;
   const { models, ips } = caller.token;
-  if (!addressAllowed(ips, exchange.req.socket.remoteAddress)) {
+  if (ips !== null && !mayComeFrom(ips, addressOf(exchange.req, parts.trustedProxies))) {
     return refused(forbidden('This token may not be used from your address.', 'ip_not_allowed'));
   }
   if (models && !models.some((pattern) => matches(pattern, asked.model))) {

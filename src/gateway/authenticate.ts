@@ -1,5 +1,4 @@
 import type { IncomingMessage } from 'node:http';
-import { BlockList, isIPv6 } from 'node:net';
 import type { CreditStore, LookupAnswer, OrgTerms, TokenTerms } from '../credits/store.js';
 import type { OrgId, TokenId } from '../domain/ids.js';
 import { digestOf, fingerprintOf, tokenIdOf } from '../domain/secrets.js';
@@ -92,32 +91,4 @@ function notOurs(secret: string): GatewayError {
     return unauthorized('This is a management key. It manages, it cannot spend: use a token (sk-fb-…) on /v1.');
   }
   return secret.startsWith('sk-fb-') ? unauthorized('This token is not whole: its check digits do not fit. Copy it again.') : UNKNOWN;
-}
-
-const lists = new WeakMap<readonly string[], BlockList>();
-
-/** True when the address is in one of the token's ranges, or it has none. */
-export function addressAllowed(ranges: readonly string[] | null, address: string | undefined): boolean {
-  if (ranges === null) return true;
-  if (address === undefined) return false;
-  let list = lists.get(ranges);
-  if (!list) {
-    list = new BlockList();
-    for (const range of ranges) addRange(list, range);
-    lists.set(ranges, list);
-  }
-  const plain = address.startsWith('::ffff:') ? address.slice(7) : address;
-  return list.check(plain, isIPv6(plain) ? 'ipv6' : 'ipv4');
-}
-
-/** A range that cannot be read allows nobody. */
-function addRange(list: BlockList, range: string): void {
-  const [net = '', bits] = range.split('/');
-  const family = isIPv6(net) ? 'ipv6' : 'ipv4';
-  try {
-    if (bits === undefined) list.addAddress(net, family);
-    else list.addSubnet(net, Number(bits), family);
-  } catch {
-    return;
-  }
 }

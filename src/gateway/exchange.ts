@@ -27,6 +27,8 @@ export interface GatewayParts {
   readonly store: CreditStore;
   readonly settings: GatewaySettings;
   readonly credits: CreditSettings;
+  /** Ranges of the proxies whose X-Forwarded-For counts. */
+  readonly trustedProxies: readonly string[];
   readonly prices: () => PriceBook;
   readonly upstreams: () => Upstreams;
   readonly authenticator: Authenticator;

@@ -30,6 +30,7 @@ export interface GatewayDeps {
   readonly store: CreditStore;
   readonly settings: GatewaySettings;
   readonly credits: CreditSettings;
+  readonly trustedProxies: readonly string[];
   readonly pepper: string;
   readonly journal: Journal;
   readonly shards: ShardWatch;

@@ -1,10 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { mayComeFrom } from '../domain/addresses.js';
 import { newRequestId } from '../domain/ids.js';
 import { timesFor } from '../pricing/multiplier.js';
 import { matches } from '../upstreams/pick.js';
-import { addressAllowed, type Caller } from './authenticate.js';
+import type { Caller } from './authenticate.js';
 import { forbidden, type GatewayError, modelNotFound, refusalError, sendError, unavailable } from './errors.js';
 import type { GatewayParts } from './exchange.js';
+import { addressOf } from './peer.js';
 
 interface Model {
   readonly id: string;
@@ -43,7 +45,7 @@ function blockedBy(parts: GatewayParts, caller: Caller, req: IncomingMessage): G
             ? 'org_suspended'
             : null;
   if (kind) return refusalError({ kind }, { creditValue: null, insufficientQuotaStatus: 402, resolveUrl: '' });
-  if (!addressAllowed(token.ips, req.socket.remoteAddress))
+  if (!mayComeFrom(token.ips, addressOf(req, parts.trustedProxies)))
     return forbidden('This token may not be used from your address.', 'ip_not_allowed');
   return null;
 }

@@ -1,5 +1,6 @@
 import { Agent, type IncomingMessage, type OutgoingHttpHeaders, request, type ServerResponse } from 'node:http';
 import { newRequestId } from '../domain/ids.js';
+import { addressOf } from './peer.js';
 
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade']);
 
@@ -14,7 +15,7 @@ const NOT_THERE = new Set(['ENOENT', 'ECONNREFUSED']);
  */
 export function createOfficeRelay(
   socketPath: string,
-  patienceMs = PATIENCE_MS,
+  { trustedProxies, patienceMs = PATIENCE_MS }: { readonly trustedProxies: readonly string[]; readonly patienceMs?: number },
 ): { handle(req: IncomingMessage, res: ServerResponse): void; close(): void } {
   const agent = new Agent({ keepAlive: true, maxSockets: 64 });
   let awaySinceMs: number | null = Date.now();
@@ -48,7 +49,7 @@ export function createOfficeRelay(
   return {
     handle: (req, res) => {
       const headers = Object.fromEntries(Object.entries(req.headers).filter(([name]) => !HOP_BY_HOP.has(name)));
-      headers['x-forwarded-for'] = req.socket.remoteAddress ?? '';
+      headers['x-forwarded-for'] = addressOf(req, trustedProxies) ?? '';
       attempt(req, res, headers);
     },
     close: () => agent.destroy(),

@@ -156,6 +156,7 @@ export function rigOf(db: Database, store: CreditStore, options: ApiOptions): Ri
     pepper: PEPPER,
     operatorKey: OPERATOR_KEY,
     publicUrl: null,
+    trustedProxies: [],
     sessions: options.people ? people.sessions : signedInByHeader,
     people,
     credits: { name: 'credit', value: { amount: '0.01', currency: 'USD' } },

@@ -23,7 +23,7 @@ async function relayed(patienceMs?: number): Promise<{ url: string; socket: stri
   const folder = mkdtempSync(join(tmpdir(), 'farebox-office-'));
   undo.push(() => rmSync(folder, { recursive: true, force: true }));
   const socket = join(folder, 'office.sock');
-  const relay = createOfficeRelay(socket, patienceMs);
+  const relay = createOfficeRelay(socket, { trustedProxies: [], ...(patienceMs === undefined ? {} : { patienceMs }) });
   undo.push(() => relay.close());
   const server = await listen(createServer(relay.handle), 0);
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/api`, socket };

@@ -1,4 +1,4 @@
-import { BlockList, isIPv6 } from 'node:net';
+import { mayComeFrom } from '../../domain/addresses.js';
 import { digestOf, sameSecret, tokenIdOf } from '../../domain/secrets.js';
 import { readTokenFacts, type TokenFacts } from '../../usage/tokenFacts.js';
 import type { ApiDeps } from '../deps.js';
@@ -43,23 +43,4 @@ export function secretOf(headers: Headers): string | undefined {
   if (authorization !== null) return authorization.length > 200 ? undefined : /^Bearer +(\S+)$/i.exec(authorization)?.[1];
   const key = headers.get('x-api-key');
   return key !== null && key.length > 0 && key.length <= 200 ? key : undefined;
-}
-
-/** A range that cannot be read allows nobody. */
-function mayComeFrom(ranges: readonly string[] | null, address: string | undefined): boolean {
-  if (ranges === null) return true;
-  if (address === undefined) return false;
-  const list = new BlockList();
-  for (const range of ranges) {
-    const [net = '', bits] = range.split('/');
-    const family = isIPv6(net) ? 'ipv6' : 'ipv4';
-    try {
-      if (bits === undefined) list.addAddress(net, family);
-      else list.addSubnet(net, Number(bits), family);
-    } catch {
-      // Not a range.
-    }
-  }
-  const plain = address.startsWith('::ffff:') ? address.slice(7) : address;
-  return list.check(plain, isIPv6(plain) ? 'ipv6' : 'ipv4');
 }
