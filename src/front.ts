@@ -81,8 +81,8 @@ export function createFront(deps: FrontDeps): Front {
     log,
     clock: systemClock,
     compat: deps.others,
-    publicUrl: settings.publicUrl ?? `http://${hostFor(settings.host)}:${settings.port}`,
     onRefused: deps.onRefused,
+    publicUrl: settings.publicUrl ?? `http://${hostFor(settings.host)}:${settings.port}`,
   });
   const answer = listener({ gateway, health, deps });
   let isRetired = false;

@@ -36,9 +36,9 @@ export interface GatewayParts {
   readonly settlements: Settlements;
   readonly journal: Journal;
   readonly open: OpenRequests;
+  readonly refusals: Refusals;
   readonly metrics: Metrics;
   readonly tally: GatewayTally;
-  readonly refusals: Refusals;
   readonly log: Log;
   readonly clock: Clock;
   /** Where people resolve a refusal, without a trailing slash. */
@@ -108,8 +108,6 @@ export interface Outcome {
   readonly flags: readonly string[];
 }
 
-export interface Settlements {
-  /** Charges and settles. The cost is null when it must be counted first; it is settled then. */
 /** Whoever was refused, as far as it had come by then. */
 export interface Refused extends Pick<Exchange, 'id' | 'req' | 'endpoint' | 'caller' | 'startedMs'> {
   readonly asked: Asked | null;
@@ -124,6 +122,8 @@ export interface Refusals {
   close(): void;
 }
 
+export interface Settlements {
+  /** Charges and settles. The cost is null when it must be counted first; it is settled then. */
   finish(exchange: AdmittedExchange, outcome: Outcome): MicroCredits | null;
   /** Gives a hold back that may or may not stand. */
   giveBack(exchange: Exchange): void;
