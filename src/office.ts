@@ -93,9 +93,9 @@ export function createOffice(deps: OfficeDeps): Office {
     counter: createTokenCounter(),
     log,
   });
-  return {
   const refused = openRefused(deps, live);
   const jobs = createJobs({ ...deps, onBooked: live.booked, tidy: () => tidyPeople(people) });
+  return {
     listener: apiListener(api),
     jobs: { start: jobs.start, stop: () => jobs.stop().then(refused.idle) },
     refused: refused.take,
@@ -104,7 +104,6 @@ export function createOffice(deps: OfficeDeps): Office {
   };
 }
 
-function openPeople({ db, settings, secret, log }: OfficeDeps, project: AccountsContext['project'], ledger: LedgerPort): People {
 function openRefused({ db, prices, metrics, log }: OfficeDeps, live: LiveHub): RefusedDesk {
   return createRefusedDesk({
     db,
@@ -119,6 +118,7 @@ function openRefused({ db, prices, metrics, log }: OfficeDeps, live: LiveHub): R
 
 const REFUSED = { kind: 'final', status: 'rejected', debt: false, cost: 0 };
 
+function openPeople({ db, settings, secret, log }: OfficeDeps, project: AccountsContext['project'], ledger: LedgerPort): People {
   const { enabled, ...signUp } = settings.signUp;
   return createPeople({
     db,

@@ -43,9 +43,9 @@ export interface GatewayDeps {
   readonly publicUrl: string;
   /** Whoever answers what a token asks about itself: that needs the books, and the gateway has none. Null = nobody here. */
   readonly compat: RequestListener | null;
-}
   /** Takes refused requests to whoever writes the logs; false = not now. Null = nobody here. */
   readonly onRefused: ((batch: readonly RefusedRequest[]) => boolean) | null;
+}
 
 export interface Gateway {
   /** Answers everything under `/v1`. */
@@ -123,8 +123,8 @@ export function createGateway(deps: GatewayDeps): Gateway {
     flush: (limitMs) => settlements.flush(Date.now() + limitMs),
     close: () => {
       clearInterval(ticker);
-      deps.journal.close();
       refusals.close();
+      deps.journal.close();
     },
   };
 }
