@@ -60,6 +60,7 @@ export function firstTokenTerms(token: TokenId): TokenTerms {
     status: 'active',
     expiresAtMs: 0,
     quotas: at === 1 ? [{ window: 'total', cap: microCredits(15_000) }] : [],
+    member: null,
     requestsPerMinute: 0,
     tokensPerMinute: 0,
     concurrency: at === 3 ? 4 : 0,

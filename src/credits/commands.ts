@@ -1,17 +1,19 @@
 import { MICRO_MAX } from '../domain/credits.js';
 import { isOrgId, isRequestId, isTokenId, type OrgId, shardOf, type TokenId } from '../domain/ids.js';
-import type {
-  AppliedCommand,
-  Balance,
-  ExtendCommand,
-  HoldCommand,
-  OrgSnapshot,
-  OrgTerms,
-  ReholdCommand,
-  SettleCommand,
-  TokenTerms,
-  TokenUse,
-  Unavailable,
+import {
+  type AppliedCommand,
+  type Balance,
+  type ExtendCommand,
+  type HoldCommand,
+  MEMBER_TOKENS_MAX,
+  type MemberQuota,
+  type OrgSnapshot,
+  type OrgTerms,
+  type ReholdCommand,
+  type SettleCommand,
+  type TokenTerms,
+  type TokenUse,
+  type Unavailable,
 } from './store.js';
 
 /** A command that no correct program sends. Thrown before any store sees it: nothing was written. */
@@ -115,6 +117,14 @@ export function checkTokenTerms(terms: TokenTerms): void {
     checkWindow(quota.window);
     whole('cap', quota.cap, 0, MICRO_MAX);
   }
+  if (terms.member) checkMember(terms.member, terms);
+}
+
+function checkMember({ cap, tokens }: MemberQuota, { tokenId, orgId }: TokenTerms): void {
+  whole('cap of a member', cap, 0, MICRO_MAX);
+  whole('number of tokens of a member', tokens.length, 1, MEMBER_TOKENS_MAX);
+  if (!tokens.includes(tokenId) || new Set(tokens).size < tokens.length) refuse('list of tokens of a member', tokens);
+  for (const one of tokens) checkTokenOf(one, orgId);
 }
 
 export function checkShard(shard: string): void {

@@ -123,6 +123,8 @@ export interface TokenTerms {
   /** 0 = never. */
   readonly expiresAtMs: number;
   readonly quotas: readonly { readonly window: QuotaWindow; readonly cap: MicroCredits }[];
+  /** The monthly quota of the member whose token this is; null when they have none. */
+  readonly member: MemberQuota | null;
   /** 0 = no limit. */
   readonly requestsPerMinute: number;
   readonly tokensPerMinute: number;
@@ -134,6 +136,22 @@ export interface TokenTerms {
   readonly ips: readonly string[] | null;
   readonly agent: string | null;
 }
+
+/**
+ * What all tokens of a member may spend in a month, together. No sum is kept of it: what is left is the cap, less what each
+ * of the tokens has used this month, holds and owes. All of them are in one shard, so a hold looks at them in its one step.
+ * Every token of the member has these terms; whoever changes one of them tells all, before it counts as changed. While one of
+ * `tokens` (this one is among them) cannot be read the store does not guess what is left: it sets nothing more aside.
+ */
+export interface MemberQuota {
+  /** Whose it is. */
+  readonly id: string;
+  readonly cap: MicroCredits;
+  readonly tokens: readonly TokenId[];
+}
+
+/** A hold looks at each of them; and revoked ones count until the end of the month. */
+export const MEMBER_TOKENS_MAX = 100;
 
 /** What a token has used in a window that ends at `endsAtMs` (0 = never); afterwards it counts as 0. */
 export interface TokenUse {
@@ -184,7 +202,7 @@ export interface HoldCommand {
 }
 
 export type HoldAnswer =
-  /** `remaining`: what this token could still spend after this hold: the least of wallet, quotas and limit. */
+  /** `remaining`: what this token could still spend after this hold: the least of wallet, quotas, its member's quota and limit. */
   | { readonly kind: 'held'; readonly amount: MicroCredits; readonly remaining: MicroCredits; readonly repeated: boolean }
   /** This request id has already ended. */
   | { readonly kind: 'settled' }

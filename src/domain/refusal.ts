@@ -13,8 +13,8 @@ export type Refusal =
     }
   | {
       readonly kind: 'short';
-      /** Which cap said no: the wallet, one of the token's quotas, or the organization's monthly limit. */
-      readonly scope: 'balance' | 'quota' | 'limit' | 'non_critical';
+      /** Which cap said no: the wallet, one of the token's quotas, its member's monthly quota, or the organization's monthly limit. */
+      readonly scope: 'balance' | 'quota' | 'member' | 'limit' | 'non_critical';
       /** Which of the token's quotas; only for the scope `quota`. */
       readonly window?: 'total' | 'daily' | 'weekly' | 'monthly';
       readonly required: number;

@@ -154,6 +154,12 @@ type Short = Extract<Refusal, { kind: 'short' }>;
 const SHORT_WORDS = {
   balance: { code: 'insufficient_quota', reason: 'balance_empty', what: 'The organization', fix: 'Add credits to go on.' },
   quota: { code: 'token_quota_exceeded', reason: 'token_quota', what: "This token's quota", fix: 'Raise its quota or use another token.' },
+  member: {
+    code: 'member_quota_exceeded',
+    reason: 'member_quota',
+    what: "The monthly quota of this token's owner, shared by all of their tokens,",
+    fix: 'Ask for a higher quota or wait for the new month.',
+  },
   limit: {
     code: 'monthly_limit_reached',
     reason: 'limit_reached',

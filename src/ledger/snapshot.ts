@@ -94,6 +94,7 @@ function tokenOf(row: TokenRow): OrgSnapshot['tokens'][number] {
     status: row.status,
     expiresAtMs: row.expires_ms,
     quotas: caps.flatMap(([window, cap]) => (cap === null ? [] : [{ window, cap: microCredits(cap) }])),
+    member: null,
     requestsPerMinute: row.requests_per_minute,
     tokensPerMinute: row.tokens_per_minute,
     concurrency: row.concurrency,

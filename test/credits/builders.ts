@@ -66,6 +66,7 @@ export function tokenTerms(tokenId: TokenId, orgId: OrgId, more: Partial<TokenTe
     status: 'active',
     expiresAtMs: 0,
     quotas: [],
+    member: null,
     requestsPerMinute: 0,
     tokensPerMinute: 0,
     concurrency: 0,

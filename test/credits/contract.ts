@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe } from 'vitest';
 import { describeEndings } from './endings.js';
 import { describeLimits } from './limits.js';
 import { describeLives } from './lives.js';
+import { describeMembers } from './members.js';
 import type { Opened } from './opened.js';
 import { describeProperties } from './properties.js';
 
@@ -15,6 +16,7 @@ export function describeCreditStore(name: string, open: () => Promise<Opened>): 
     afterAll(() => opened.close());
     const under = (): Opened => opened;
     describeLimits(under);
+    describeMembers(under);
     describeEndings(under);
     describeLives(under);
     describeProperties(under);

@@ -49,6 +49,8 @@ const step = fc.record({
   amount: fc.oneof(fc.integer({ min: 0, max: 120 }), fc.constantFrom(0, 999_999_999_999_999)),
   version: fc.integer({ min: 1, max: 4 }),
   flag: fc.boolean(),
+  /** Which tokens share the quota of a member with this one, as bits. */
+  member: fc.option(fc.record({ cap: fc.integer({ min: 0, max: 200 }), sharers: fc.integer({ min: 0, max: 7 }) })),
 });
 
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
@@ -138,10 +140,16 @@ async function act(store: CreditStore, world: World, one: Step, atOnce: boolean)
   // Whatever is waited for before a command is sent would let others overtake it.
   const state = atOnce ? undefined : (await store.shards()).find((other) => other.shard === shard);
   const quotas = one.flag ? [{ window: 'daily' as const, cap: micro(Math.min(one.amount, 90)) }] : [];
-  const used = [{ window: 'daily' as const, amount: micro(one.who), endsAtMs: one.flag ? world.soonMs : 1 }];
+  const used = (['daily', 'monthly'] as const).map((window) => ({
+    window,
+    amount: micro(one.who * (window === 'daily' ? 1 : 5)),
+    endsAtMs: one.flag ? world.soonMs : 1,
+  }));
+  const sharers = world.tokens.filter((id, at) => id === tokenId || ((one.member?.sharers ?? 0) >> at) % 2 === 1);
   const token = tokenTerms(tokenId, orgId, {
     version: one.version,
     quotas,
+    member: one.member && { id: 'usr_one', cap: micro(one.member.cap), tokens: sharers },
     critical: one.flag,
     concurrency: one.who > 1 ? one.who : 0,
     requestsPerMinute: one.flag ? 0 : 4,

@@ -22,6 +22,7 @@ test.each([
   ['balance', 5_000_000, 'request_exceeds_balance', 'balance_empty'],
   ['balance', -5_000_000, 'insufficient_quota', 'balance_empty'],
   ['quota', 5_000_000, 'token_quota_exceeded', 'token_quota'],
+  ['member', 5_000_000, 'member_quota_exceeded', 'member_quota'],
   ['limit', 5_000_000, 'monthly_limit_reached', 'limit_reached'],
   ['non_critical', 5_000_000, 'paused_non_critical', 'limit_reached'],
 ] as const)('too little %s (%d left) is 402 %s, and is not worth a retry', (scope, available, code, reason) => {
@@ -33,7 +34,7 @@ test.each([
   expect(error.metadata?.['resets_at']).toBe(scope === 'balance' ? null : '2026-01-01T00:00:00.000Z');
 });
 
-test.each(['balance', 'quota', 'limit'] as const)('a %s that running requests hold is 429, and worth a retry', (scope) => {
+test.each(['balance', 'quota', 'member', 'limit'] as const)('a %s that running requests hold is 429, and worth a retry', (scope) => {
   const error = refusalError(short(scope, 4_000_000, 6_000_000), context);
   expect(error).toMatchObject({ status: 429, code: 'credits_in_flight', headers: { 'retry-after': '1', 'retry-after-ms': '500' } });
   expect(error.headers).not.toHaveProperty('x-should-retry');

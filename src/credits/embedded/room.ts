@@ -1,7 +1,7 @@
 import type { MicroCredits } from '../../domain/credits.js';
 import type { Refusal } from '../../domain/refusal.js';
-import type { Balance, QuotaWindow } from '../store.js';
-import type { Org, Token } from './state.js';
+import type { Balance, QuotaWindow, TokenTerms, Unavailable } from '../store.js';
+import { BROKEN, type Org, type Shard, type Token } from './state.js';
 
 type Short = Extract<Refusal, { kind: 'short' }>;
 
@@ -14,9 +14,16 @@ interface Cap {
   readonly resetsAtMs: number;
 }
 
-/** Every cap of a token in the order in which they are reported: quotas, monthly limit, wallet. */
-export function capsOf(org: Org, balance: Balance, token: Token | undefined, nowMs: number): readonly Cap[] {
+/** The rest under a cap that nobody knows: a token that counts in it is not there. */
+const UNKNOWN = Number.NEGATIVE_INFINITY;
+
+/** Every cap of a token in the order in which they are reported: quotas, its member's, monthly limit, wallet. */
+export function capsOf(shard: Shard, org: Org, token: Token | undefined, nowMs: number): readonly Cap[] {
+  const { balance } = org;
+  if (!balance) return [{ scope: 'balance', rest: 0, inFlight: 0, resetsAtMs: 0 }];
   const caps = token?.terms ? quotaCaps(token, nowMs) : [];
+  const member = token?.terms && memberCap(shard, token.terms, nowMs);
+  if (member) caps.push(member);
   const limit = limitCap(org, balance, token, nowMs);
   if (limit) caps.push(limit);
   caps.push({ scope: 'balance', rest: spendableOf(org, balance), inFlight: org.held, resetsAtMs: 0 });
@@ -26,10 +33,11 @@ export function capsOf(org: Org, balance: Balance, token: Token | undefined, now
 export const spendableOf = (org: Org, balance: Balance): number => balance.avail - org.pend - org.held + (org.terms?.overdraft ?? 0);
 
 /** The first cap that has no room; an amount of 0 always fits. */
-export function shortOf(caps: readonly Cap[], amount: number): Short | undefined {
+export function shortOf(caps: readonly Cap[], amount: number): Short | Unavailable | undefined {
   if (amount === 0) return undefined;
   const full = caps.find((cap) => cap.rest < amount);
   if (!full) return undefined;
+  if (full.rest === UNKNOWN) return BROKEN;
   const { scope, window, rest, inFlight, resetsAtMs } = full;
   return { kind: 'short', scope, ...(window ? { window } : {}), required: amount, available: rest, inFlight, resetsAtMs };
 }
@@ -48,6 +56,25 @@ function quotaCaps(token: Token, nowMs: number): Cap[] {
     const resetsAtMs = use && !over ? use.endsAtMs : 0;
     return { scope: 'quota', window, rest: cap - used - token.pend - token.held, inFlight: token.held, resetsAtMs };
   });
+}
+
+/** What all tokens of a member have used this month, hold and owe, in one look. */
+function memberCap(shard: Shard, { member, orgId }: TokenTerms, nowMs: number): Cap | undefined {
+  if (!member) return undefined;
+  let taken = 0;
+  let inFlight = 0;
+  let resetsAtMs = 0;
+  for (const tokenId of member.tokens) {
+    const token = shard.tokens.get(tokenId);
+    if (token?.terms?.orgId !== orgId) return { scope: 'member', rest: UNKNOWN, inFlight: 0, resetsAtMs: 0 };
+    const use = token.use.find((one) => one.window === 'monthly');
+    const over = use !== undefined && use.endsAtMs !== 0 && use.endsAtMs <= nowMs;
+    taken += token.pend + token.held + (use && !over ? use.amount : 0);
+    inFlight += token.held;
+    if (use && !over) resetsAtMs = Math.max(resetsAtMs, use.endsAtMs);
+  }
+  const most = Number.MAX_SAFE_INTEGER;
+  return { scope: 'member', rest: member.cap - Math.min(most, taken), inFlight: Math.min(most, inFlight), resetsAtMs };
 }
 
 function limitCap(org: Org, balance: Balance, token: Token | undefined, nowMs: number): Cap | undefined {

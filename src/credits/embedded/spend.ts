@@ -47,7 +47,7 @@ function hold(shard: Shard, stream: Stream, command: HoldCommand, nowMs: number)
   const { requestId, amount } = command;
   const org = shard.orgs.get(command.orgId);
   const token = shard.tokens.get(command.tokenId);
-  const known = alreadyKnown(org, token, command, nowMs);
+  const known = alreadyKnown(shard, token, command, nowMs);
   if (known) return known;
   const allowed = recognise(token, command, nowMs);
   if (!('version' in allowed)) return allowed;
@@ -60,7 +60,7 @@ function hold(shard: Shard, stream: Stream, command: HoldCommand, nowMs: number)
   }
   const limited = rateRefusal(allowed, token.open, token.rate, command.tokens, nowMs);
   if (limited) return limited;
-  const caps = capsOf(org, org.balance, token, nowMs);
+  const caps = capsOf(shard, org, token, nowMs);
   const short = shortOf(caps, amount);
   if (short) return short;
   if (stream.isCrowded() || (claim.key && shard.claims.size >= CLAIMS_MAX)) return FULL;
@@ -73,13 +73,14 @@ function hold(shard: Shard, stream: Stream, command: HoldCommand, nowMs: number)
 }
 
 /** The first answer again, for a request that is running or has ended. */
-function alreadyKnown(org: Org | undefined, token: Token | undefined, command: HoldCommand, nowMs: number): HoldAnswer | undefined {
+function alreadyKnown(shard: Shard, token: Token | undefined, command: HoldCommand, nowMs: number): HoldAnswer | undefined {
+  const org = shard.orgs.get(command.orgId);
   const held = org?.holds.get(command.requestId);
   const ended = org?.pending.get(command.requestId);
   if (!org || !(held ?? ended)) return undefined;
   if (!org.balance || (held ?? ended)?.tokenId !== command.tokenId) return BROKEN;
   if (!held) return { kind: 'settled' };
-  const remaining = remainingOf(capsOf(org, org.balance, token, nowMs), 0);
+  const remaining = remainingOf(capsOf(shard, org, token, nowMs), 0);
   return { kind: 'held', amount: held.amount as MicroCredits, remaining, repeated: true };
 }
 
@@ -115,7 +116,7 @@ function extend(shard: Shard, command: ExtendCommand, nowMs: number): ExtendAnsw
   if (unreadable) return unreadable;
   const token = tokenOf(shard, held.tokenId);
   const more = Math.max(0, command.amount - held.amount);
-  const fits = more === 0 || (shard.state === 'open' && org.balance && !shortOf(capsOf(org, org.balance, token, nowMs), more));
+  const fits = more === 0 || (shard.state === 'open' && org.balance && !shortOf(capsOf(shard, org, token, nowMs), more));
   const amount = (fits ? held.amount + more : held.amount) as MicroCredits;
   const floor = Math.max(held.floor, command.floor);
   const deadlineMs = Math.max(held.deadlineMs, nowMs + command.leaseMs);
@@ -144,7 +145,7 @@ function settle(shard: Shard, stream: Stream, command: SettleCommand, nowMs: num
     setPending(org, token, requestId, { tokenId, kind, cost });
     stream.add(shard, { orgId, requestId, kind, cost, event }, nowMs);
   }
-  const remaining = org.balance ? remainingOf(capsOf(org, org.balance, token, nowMs), 0) : (0 as MicroCredits);
+  const remaining = remainingOf(capsOf(shard, org, token, nowMs), 0);
   return { kind: 'settled', remaining, repeated: !held && !grows, epoch: shard.epoch };
 }
 

@@ -39,7 +39,7 @@ export function applied(shard: Shard, command: AppliedCommand, nowMs: number): A
     if (pending && !isNewerThan(pending, done)) setPending(org, tokenOf(shard, pending.tokenId), done.requestId, undefined);
   }
   if (!org.balance || balance.balanceVersion > org.balance.balanceVersion) org.balance = { ...balance };
-  return { kind: 'applied', remaining: remainingOf(capsOf(org, org.balance, undefined, nowMs), 0) };
+  return { kind: 'applied', remaining: remainingOf(capsOf(shard, org, undefined, nowMs), 0) };
 }
 
 function isNewerThan(pending: Pending, done: { readonly kind: 'floor' | 'final'; readonly cost: number }): boolean {

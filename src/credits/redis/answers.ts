@@ -6,7 +6,7 @@ import { unavailable } from './failures.js';
 const BROKEN = unavailable('broken', false);
 const RATE_SCOPES = new Set(['requests', 'tokens', 'concurrency'] as const);
 const WINDOWS = new Set(['total', 'daily', 'weekly', 'monthly'] as const);
-const CAP_SCOPES = new Set(['balance', 'quota', 'limit', 'non_critical'] as const);
+const CAP_SCOPES = new Set(['balance', 'quota', 'member', 'limit', 'non_critical'] as const);
 
 export function holdAnswer(reply: readonly unknown[]): HoldAnswer {
   switch (reply[0]) {

@@ -12,8 +12,8 @@ export type Verb = (typeof VERBS)[number];
 /** In front of every verb. */
 const BASE = ['numbers', 'stored', 'epoch', 'org', 'room'] as const;
 /** What few requests need, and the names by which it is asked for. */
-const RARE = ['token', 'capped', 'rate', 'admit', 'moved', 'ended', 'held'] as const;
-const RARE_NAMES = 'capped readToken refusalOf alreadyKnown moveToken writeToken isDue addWhenFull'.split(' ');
+const RARE = ['token', 'member', 'capped', 'rate', 'admit', 'moved', 'ended', 'held'] as const;
+const RARE_NAMES = 'capped shared sharersOf readToken refusalOf alreadyKnown moveToken writeToken isDue addWhenFull'.split(' ');
 
 export interface Script {
   readonly source: string;

@@ -1,30 +1,17 @@
-import { type OrgId, shardOf, type TokenId } from '../../domain/ids.js';
+import { isTokenId } from '../../domain/ids.js';
 import { checkHold, checkLease, checkSettle } from '../commands.js';
 import type { CreditStore, Unavailable } from '../store.js';
 import { isUnavailable } from './asking.js';
-import { type Epochs, keyPart, type Slot } from './epochs.js';
+import type { Epochs, Slot } from './epochs.js';
+import { unavailable } from './failures.js';
 import { type Checked, EXTEND, HOLD, type Kind, REHOLD, type RequestCommand, SETTLE } from './kinds.js';
 import { type Lanes, nextBatch, type Reply, type Task, type Wire } from './lanes.js';
 import type { Packet } from './packet.js';
+import { createPurses, type Place, type Purse } from './purses.js';
 import { spendScript } from './scripts.js';
 
-/** Keys as they are sent, and which of their sort they are in the batch that is being packed, from 1. */
-interface Place {
-  readonly keys: string;
-  batch: number;
-  ordinal: number;
-}
-
-/** Where a token spends: its own key, and the two of its organization. */
-interface Purse {
-  readonly orgId: OrgId;
-  readonly slot: Slot;
-  readonly org: Place;
-  readonly token: Place;
-  checked: Checked | undefined;
-}
-
-const PURSES_MAX = 20_000;
+/** As often as the tokens of a member may change while one command is on its way. */
+const SHARERS_TRIES_MAX = 4;
 /** Counts of shards, orgs and tokens; of each command verb, shard, org, token and claim. */
 const COUNTS_BYTES = 3;
 const PLACES_BYTES = 5;
@@ -39,17 +26,16 @@ class Spend<C extends RequestCommand, A> implements Task {
   readonly kind: Kind<C, A>;
   readonly command: C;
   readonly purse: Purse;
-  readonly resolve: (answer: A | Unavailable) => void;
-  readonly reject: (error: unknown) => void;
+  readonly ways: Ways<A>;
+  asked = 0;
 
-  constructor(kind: Kind<C, A>, command: C, purse: Purse, resolve: (answer: A | Unavailable) => void, reject: (error: unknown) => void) {
+  constructor(kind: Kind<C, A>, command: C, purse: Purse, ways: Ways<A>) {
     this.kind = kind;
     this.patient = kind.patient;
     this.command = command;
     this.purse = purse;
     this.slot = purse.slot;
-    this.resolve = resolve;
-    this.reject = reject;
+    this.ways = ways;
   }
 
   remember(checked: Checked): void {
@@ -58,11 +44,26 @@ class Spend<C extends RequestCommand, A> implements Task {
 
   done(reply: Reply | Unavailable): void {
     try {
-      this.resolve(isUnavailable(reply) ? reply : this.kind.answer(reply, this.command, this));
+      if (isUnavailable(reply)) this.ways.resolve(reply);
+      else if (typeof reply !== 'number' && reply[0] === 'keys') this.#comeAgain(reply.slice(1));
+      else this.ways.resolve(this.kind.answer(reply, this.command, this));
     } catch (error) {
-      this.reject(error);
+      this.ways.reject(error);
     }
   }
+
+  #comeAgain(sharers: readonly unknown[]): void {
+    this.asked += 1;
+    if (this.asked > SHARERS_TRIES_MAX) this.ways.resolve(unavailable('broken', false));
+    else this.ways.again(this as unknown as AnySpend, sharers);
+  }
+}
+
+/** What may become of it. */
+interface Ways<A> {
+  resolve(answer: A | Unavailable): void;
+  reject(error: unknown): void;
+  again(task: AnySpend, sharers: readonly unknown[]): void;
 }
 
 export type AnySpend = Pick<Spend<RequestCommand, unknown>, keyof Task | 'purse'> & {
@@ -72,28 +73,18 @@ export type AnySpend = Pick<Spend<RequestCommand, unknown>, keyof Task | 'purse'
 
 /** The hot path: one command each, on keys made of checked ids only. */
 export function createSpending(lanes: Lanes<AnySpend>, epochs: Epochs): Pick<CreditStore, 'hold' | 'extend' | 'settle' | 'rehold'> {
-  const purses = new Map<string, Purse>();
-  const orgs = new Map<string, Place>();
-  const purseOf = (orgId: OrgId, tokenId: TokenId): Purse => {
-    const known = purses.get(tokenId);
-    if (known?.orgId === orgId) return known;
-    if (purses.size >= PURSES_MAX) {
-      purses.clear();
-      orgs.clear();
-    }
-    const tag = `{${shardOf(orgId)}}:`;
-    const org = orgs.get(orgId) ?? { keys: keyPart(`${tag}org:${orgId}`) + keyPart(`${tag}requests:${orgId}`), batch: 0, ordinal: 0 };
-    orgs.set(orgId, org);
-    const token = { keys: keyPart(`${tag}token:${tokenId}`), batch: 0, ordinal: 0 };
-    const purse: Purse = { orgId, slot: epochs.slot(shardOf(orgId)), org, token, checked: undefined };
-    purses.set(tokenId, purse);
-    return purse;
+  const purses = createPurses(epochs);
+  /** The quota of a member was met whose other tokens were not given: they are learnt, and the command goes once more. */
+  const again = (task: AnySpend, sharers: readonly unknown[]): void => {
+    task.purse.sharers = sharers.flatMap((id) => (typeof id === 'string' && isTokenId(id) ? [purses.tokenAt(id)] : []));
+    lanes.submit(task);
   };
   /** `check` throws before anything is sent, which rejects the promise. */
   const send = <C extends RequestCommand, A>(kind: Kind<C, A>, check: (command: C) => void, command: C): Promise<A | Unavailable> =>
     new Promise((resolve, reject) => {
       check(command);
-      lanes.submit(new Spend(kind, command, purseOf(command.orgId, command.tokenId), resolve, reject) as unknown as AnySpend);
+      const task = new Spend(kind, command, purses.of(command.orgId, command.tokenId), { resolve, reject, again });
+      lanes.submit(task as unknown as AnySpend);
     });
   return {
     hold: (command) => send(HOLD, checkHold, command),
@@ -109,8 +100,8 @@ export function spendWire(): Wire<AnySpend> {
 }
 
 function pack(batch: readonly AnySpend[], packet: Packet, name: string, body: string) {
-  const { shards, orgs, tokens, claims } = placesOf(batch);
-  const keys = 3 * shards.length + 2 * orgs.length + tokens.length + claims.length;
+  const { shards, orgs, tokens, claims, sharers } = placesOf(batch);
+  const keys = 3 * shards.length + 2 * orgs.length + tokens.length + claims.length + sharers.length;
   const heads = batch.reduce((sum, { kind }) => sum + (kind.headBytes > 0 ? 1 : 0), 0);
   packet.clear();
   packet.parts(4 + keys + shards.length + heads + batch.length);
@@ -121,6 +112,7 @@ function pack(batch: readonly AnySpend[], packet: Packet, name: string, body: st
   for (const org of orgs) packet.ascii(org.keys);
   for (const token of tokens) packet.ascii(token.keys);
   for (const claim of claims) packet.text(claim);
+  for (const sharer of sharers) packet.ascii(sharer.keys);
   packet.head(COUNTS_BYTES + PLACES_BYTES * batch.length);
   packet.u8(shards.length);
   packet.u8(orgs.length);
@@ -171,7 +163,20 @@ function placesOf(batch: readonly AnySpend[]) {
     const claim = kind.claim(command);
     if (claim !== null) claims.push(claim);
   }
-  return { shards, orgs, tokens, claims };
+  return { shards, orgs, tokens, claims, sharers: sharersOf(batch, number) };
+}
+
+/** Those that do not spend in this batch themselves. */
+function sharersOf(batch: readonly AnySpend[], number: number): readonly Place[] {
+  const sharers: Place[] = [];
+  for (const { purse } of batch) {
+    for (const place of purse.sharers) {
+      if (place.batch === number) continue;
+      place.batch = number;
+      sharers.push(place);
+    }
+  }
+  return sharers;
 }
 
 const PARTS = '\u001f';

@@ -13,7 +13,9 @@ export function tokenTermsText(terms: TokenTerms): string {
 }
 
 export const capsText = (terms: TokenTerms): string =>
-  `${terms.critical ? 1 : 0};${terms.quotas.map(({ window, cap }) => `${window}:${cap};`).join('')}`;
+  `${terms.critical ? 1 : 0};${terms.quotas.map(({ window, cap }) => `${window}:${cap};`).join('')}${memberText(terms.member)}`;
+
+const memberText = (member: TokenTerms['member']): string => (member ? `member:${member.cap}:${member.tokens.join()};` : '');
 
 export const useText = (use: TokenUse): string =>
   use.used.map(({ window, amount, endsAtMs }) => `${window}:${amount}:${endsAtMs};`).join('');

@@ -1,7 +1,7 @@
 -- extend: renews the lease of a running request, raises its floor and may raise its hold.
 -- head: the new total amount; a lower or equal one only renews the lease, floor, lease in ms, request id.
 -- given: the note.
--- Answers: extended amount · short amount (renewed, but no more could be set aside) · gone · epoch
+-- Answers: extended amount · short amount (renewed, but no more could be set aside) · gone · keys token-id… · epoch
 -- Safe to repeat: amount and floor only grow to what is asked, never by it; the deadline never goes back.
 local function extend(shard, o, t, head, given)
   local state = shardState(shard)

@@ -5,7 +5,7 @@
 -- given: the request as it is kept: H, amount, floor 0, token id, note.
 -- Answers: remaining (a number) · first remaining tokens (the same, and what to send from now on) · held amount remaining repeated · settled · duplicate request-id · stale token-json org-json ·
 --   unknown_token · token_revoked · token_expired · token_paused · org_suspended · rate_limited scope limit retry-ms ·
---   short scope required available in-flight resets-ms [window of a quota] · epoch · filling
+--   short scope required available in-flight resets-ms [window of a quota] · keys token-id… · epoch · filling
 -- Safe to repeat: a request id that is held or has ended answers so, whatever else stands against it.
 local function hold(shard, o, t, claim, head, given)
   local state = shardState(shard)

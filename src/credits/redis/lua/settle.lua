@@ -1,6 +1,6 @@
 -- settle: ends a hold with a charge and queues its event for the drain; without an event it gives the hold back.
 -- given: F (floor) or C (final), cost, org id, request id, event. As it is, it is what the drain reads.
--- Answers: remaining (a number) · settled remaining repeated · not_due · epoch
+-- Answers: remaining (a number) · settled remaining repeated · not_due · keys token-id… · epoch
 -- Safe to repeat: what is known of a request only grows, none < floor (the larger wins) < final; the same again changes
 --   nothing. A request that nobody remembers is accepted.
 local function settle(shard, o, t, ifDue, given)
@@ -16,6 +16,8 @@ local function settle(shard, o, t, ifDue, given)
   if ifDue and not rarely().isDue(KEYS[3 * shard + 2], member, running) then return 'not_due' end
   -- The token of a running request that it does not count has no rules.
   local token = running ~= 'H' and tokenAt(t, state == 'open')
+  -- Before anything is written.
+  if token and token.cap then rarely().sharersOf(token) end
   local grows = after <= #given and (running or not stored or (held == 'F' and (kind == 'C' or cost > paid)))
   if not running and not grows then return { 'settled', text((room(org, token, 0))), 'repeated' } end
 

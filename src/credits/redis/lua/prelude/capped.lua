@@ -12,6 +12,13 @@ local function capped(org, token, amount, wallet)
     if ends ~= 0 and ends <= nowMs() then used, ends = 0, 0 end
     cap('quota', quota.most - used - token.pend - token.held, token.held, ends, quota.window)
   end
+  if token and token.cap then
+    local used, held, ends = rarely().shared(org, token)
+    if used then cap('member', token.cap - used, held, ends) else
+      least = least < 0 and least or 0
+      if amount > 0 and not short then short = { 'error', 'BROKEN member' } end
+    end
+  end
   if org.limit then
     local isOver = org.ends ~= 0 and org.ends <= nowMs()
     local pauses, critical = org.action == 'p', token and token.critical

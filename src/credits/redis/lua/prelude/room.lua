@@ -1,6 +1,6 @@
 -- How much room the caps of a token and its organization leave. Not a verb; the loader puts it in front of them.
 
--- The least room under all caps, and the refusal of the first of them (quotas, monthly limit, wallet) without room for
+-- The least room under all caps, and the refusal of the first of them (quotas, member, monthly limit, wallet) without room for
 -- `amount`. 0 always fits. A token without rules has no caps, and need not be given.
 local function room(org, token, amount)
   if not org.known then return 0 end

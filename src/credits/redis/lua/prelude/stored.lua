@@ -5,7 +5,8 @@
 --     whenever the terms of one of its tokens are written ·
 --     terms version, overdraft, limit or -1, ceiling or -1, status, limit action
 --   token hash: json · useVersion · terms org id, digest, version; then, unless it has none, its rules: status, critical,
---     expires ms, rpm, tpm, concurrency, grace ends ms, grace digest, and of each quota window and cap ·
+--     expires ms, rpm, tpm, concurrency, grace ends ms, grace digest, and of each quota window and cap;
+--     then, if its member has a quota, M and cap, and the ids of all tokens that share it ·
 --     and only of a token with rules sums held, pend, open holds · rate · used window, amount, ends ms …
 --   requests hash, numbers as doubles: request id → H or Q amount, floor, token id, note (running; Q: counted in the sums
 --     of its token, should that have any) · F or C cost, token id (ended). Text is no request either: it has no such owner.

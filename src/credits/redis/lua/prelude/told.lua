@@ -17,7 +17,7 @@ local function orgTermsOf(told)
   return put(ORG_TERMS, digits(version), digits(over), optional(limit), optional(ceiling), status, action)
 end
 
--- 'version|status|expires|rpm|tpm|concurrency|grace ends|grace digest or -' and 'critical 0 or 1;window:cap;…'
+-- 'version|status|expires|rpm|tpm|concurrency|grace ends|grace digest or -' and 'critical 0 or 1;window:cap;…member:cap:token id,…;'
 local function tokenTermsOf(org, digest, told, caps)
   local version, status, expires, rpm, tpm, conc, ends, grace = match(told, '^(%d+)|(%l)%l+|(%d+)|(%d+)|(%d+)|(%d+)|(%d+)|(.*)$')
   if not version or #digest ~= 64 then broken('terms') end
@@ -26,6 +26,8 @@ local function tokenTermsOf(org, digest, told, caps)
   if #grace ~= 64 then grace = ('-'):rep(64) end
   local rules = { who, put(RULES, status, sub(caps, 1, 1), digits(expires), digits(rpm), digits(tpm), digits(conc), digits(ends), grace) }
   for window, most in gmatch(caps, '(%l)%l+:(%d+);') do rules[#rules + 1] = put(QUOTA, window, digits(most)) end
+  for most in gmatch(caps, ';member:(%d+):') do rules[#rules + 1] = put(QUOTA, 'M', digits(most)) end
+  for id in gmatch(caps, '[:,](tok_%w+)') do rules[#rules + 1] = idOf(id, 'tok_') end
   return concat(rules)
 end
 
