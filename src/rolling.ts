@@ -21,6 +21,33 @@ export async function replaceOneByOne(
   return 'replaced';
 }
 
+/** The same for the office: its successor takes over the address, and only then it ends. */
+export async function replaceOffice(
+  worker: Worker | undefined,
+  hire: () => Worker,
+  retired: (worker: Worker) => void,
+): Promise<'replaced' | 'gave_up'> {
+  if (!worker) return 'replaced';
+  if (!(await takesOver(hire()))) return 'gave_up';
+  retired(worker);
+  worker.process.kill('SIGTERM');
+  return 'replaced';
+}
+
+function takesOver(worker: Worker): Promise<boolean> {
+  return new Promise((resolve) => {
+    worker.on('message', (message: Partial<TakenOver> | null) => {
+      if (message?.farebox === 'taken over') resolve(true);
+    });
+    worker.once('exit', () => resolve(false));
+  });
+}
+
+/** What an office tells the primary when requests reach it. */
+type TakenOver = { readonly farebox: 'taken over' };
+
+export const hasTakenOver = (): void => void process.send?.({ farebox: 'taken over' } satisfies TakenOver);
+
 function listens(worker: Worker): Promise<boolean> {
   return new Promise((resolve) => {
     worker.once('listening', () => resolve(true));

@@ -1,5 +1,5 @@
 import cluster from 'node:cluster';
-import { rmSync } from 'node:fs';
+import { renameSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -16,7 +16,7 @@ import { createOfficeRelay } from './gateway/office.js';
 import { createOffice, type Office } from './office.js';
 import { buildBook, type PriceBook } from './pricing/book.js';
 import { onRefusedMessage, refusedToPrimary } from './refused.js';
-import { onRetire } from './rolling.js';
+import { hasTakenOver, onRetire } from './rolling.js';
 import { metricsFromPrimary, SLOT_VARIABLE } from './supervisor.js';
 import type { Log } from './telemetry/log.js';
 import { createMetrics, type Metrics, ownText, shareWithPrimary } from './telemetry/metrics.js';
@@ -102,6 +102,7 @@ export async function runOffice(start: WithBoth): Promise<number> {
   await office.pricesInForce(book);
   await greet(office, { ...placeOf(start, start.loaded.settings.port), mode: 'cluster' });
   office.jobs.start();
+  hasTakenOver();
   const watch = watching(start, metrics, null, (next) => {
     book = next;
     office.pricesInForce(next).catch((error) => start.log.error({ err: error }, 'the new price version was not stored yet'));
@@ -241,11 +242,16 @@ function closed(server: Server): Promise<void> {
   });
 }
 
+/** Listens under a name of its own and then takes the address, so that there is always somebody behind it. */
 function listenOn(path: string, office: Office): Promise<Server> {
-  rmSync(path, { force: true });
+  const own = `${path}.${process.pid}`;
+  rmSync(own, { force: true });
   const server = createServer(office.listener);
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ path, exclusive: true }, () => resolve(server));
+    server.listen({ path: own, exclusive: true }, () => {
+      renameSync(own, path);
+      resolve(server);
+    });
   });
 }

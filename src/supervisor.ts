@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import type { Role, Settings } from './domain/settings.js';
 import { closeLostConnections } from './handoff.js';
 import { createRefusedPost, type RefusedMessage } from './refused.js';
-import { replaceOneByOne } from './rolling.js';
+import { replaceOffice, replaceOneByOne } from './rolling.js';
 import type { Log } from './telemetry/log.js';
 import { createAggregate, type MetricsText } from './telemetry/metrics.js';
 
@@ -105,7 +105,7 @@ interface Replacing {
   readonly log: Log;
 }
 
-/** New processes for all: the gateways one by one, then the office, which has one address and so ends before the next begins. */
+/** New processes for all: the gateways one by one, then the office. */
 function createReplacing({ seats, fork, isStopping, log }: Replacing): () => Promise<void> {
   let isBusy = false;
   const hire = (): Worker => fork({ part: 'gateway', slot: freeSlot(seats), returns: false });
@@ -123,9 +123,12 @@ function createReplacing({ seats, fork, isStopping, log }: Replacing): () => Pro
       hire,
       retired,
     );
+    if (ended === 'gave_up' && !isStopping()) log.error({}, 'a new gateway process could not start; the others go on as they are');
+    if (ended === 'replaced' && !isStopping()) {
+      const office = await replaceOffice(officeOf(seats), () => fork({ part: 'office', slot: 0, returns: true }), retired);
+      if (office === 'gave_up' && !isStopping()) log.error({}, 'a new office process could not start; the one before goes on');
+    }
     isBusy = false;
-    if (ended === 'replaced') signalAll(seats, 'SIGTERM', ({ part }) => part === 'office');
-    else if (!isStopping()) log.error({}, 'a new gateway process could not start; the others go on as they are');
   };
 }
 

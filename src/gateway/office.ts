@@ -17,7 +17,8 @@ export function createOfficeRelay(
   socketPath: string,
   { trustedProxies, patienceMs = PATIENCE_MS }: { readonly trustedProxies: readonly string[]; readonly patienceMs?: number },
 ): { handle(req: IncomingMessage, res: ServerResponse): void; close(): void } {
-  const agent = new Agent({ keepAlive: true, maxSockets: 64 });
+  // A connection each: one that is kept may be closed just when the next request goes into it.
+  const agent = new Agent({ keepAlive: false, maxSockets: 64 });
   let awaySinceMs: number | null = Date.now();
   const attempt = (req: IncomingMessage, res: ServerResponse, headers: OutgoingHttpHeaders): void => {
     if (res.destroyed) return;
