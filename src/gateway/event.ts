@@ -82,8 +82,8 @@ function whoOf(exchange: Exchange): string {
   const given =
     member('client_request_id', headers['x-request-id']) +
     member('end_user', asked.endUser) +
-    member('agent', headers['x-agent-id'] ?? caller.token.agent) +
-    member('conversation', headers['x-conversation-id'] ?? asked.conversation);
+    member('agent', headers['x-agent-id'] || (asked.agent ?? caller.token.agent)) +
+    member('conversation', headers['x-conversation-id'] || asked.conversation);
   const model = storable(JSON.stringify(asked.model));
   exchange.who =
     `{"request_id":"${exchange.id}","org_id":"${caller.orgId}","token_id":"${caller.tokenId}","model":${model},` +
@@ -100,8 +100,8 @@ export function attributionOf(
   return {
     client_request_id: said(headers['x-request-id']),
     end_user: said(asked?.endUser),
-    agent: said(headers['x-agent-id'] ?? caller.token.agent),
-    conversation: said(headers['x-conversation-id'] ?? asked?.conversation),
+    agent: said(headers['x-agent-id'] || (asked?.agent ?? caller.token.agent)),
+    conversation: said(headers['x-conversation-id'] || asked?.conversation),
   };
 }
 

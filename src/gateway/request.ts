@@ -18,6 +18,7 @@ export interface Asked {
   /** The endpoint writes no text: nothing is set aside for output. */
   readonly noOutput: boolean;
   readonly endUser: string | null;
+  readonly agent: string | null;
   readonly conversation: string | null;
 }
 
@@ -95,6 +96,7 @@ function askedOf(kind: EndpointKind, body: Body, model: string, bodyBytes: numbe
   const parts = kind === 'chat' ? countParts(body['messages']) : NO_PARTS;
   const stream = body['stream'] === true && kind !== 'embeddings';
   const options = body['stream_options'];
+  const metadata = body['metadata'];
   return {
     model,
     stream,
@@ -108,7 +110,8 @@ function askedOf(kind: EndpointKind, body: Body, model: string, bodyBytes: numbe
     files: parts.files,
     noOutput: kind === 'embeddings',
     endUser: shortText(body['user']),
-    conversation: conversationOf(body['metadata']),
+    agent: namedIn(metadata, 'agent_id') ?? namedIn(metadata, 'agent'),
+    conversation: namedIn(metadata, 'conversation_id'),
   };
 }
 
@@ -122,8 +125,8 @@ const whole = (value: unknown): number | null => (typeof value === 'number' ? va
 
 const shortText = (value: unknown): string | null => (typeof value === 'string' && value.length > 0 ? value.slice(0, 256) : null);
 
-function conversationOf(metadata: unknown): string | null {
-  return typeof metadata === 'object' && metadata !== null ? shortText((metadata as Body)['conversation_id']) : null;
+function namedIn(metadata: unknown, name: string): string | null {
+  return typeof metadata === 'object' && metadata !== null ? shortText((metadata as Body)[name]) : null;
 }
 
 /** A completion answers each of its prompts; arrays of numbers are one prompt in token ids. */

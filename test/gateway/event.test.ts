@@ -10,7 +10,7 @@ const tokenId = newTokenId(orgId);
 const nasty = 'a"b\\c\n\u0000\ud800é😀';
 
 function exchange(part: { model: string; headers?: Record<string, string> }): Exchange {
-  const asked = { model: part.model, stream: true, endUser: nasty, conversation: null };
+  const asked = { model: part.model, stream: true, endUser: nasty, agent: null, conversation: null };
   const caller = { orgId, tokenId, token: { agent: 'default-agent' } };
   return {
     id: newRequestId(),
