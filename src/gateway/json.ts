@@ -7,7 +7,7 @@ export interface Member {
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
-const OPEN_OBJECT = 0x7b;
+export const OPEN_OBJECT = 0x7b;
 const CLOSE_OBJECT = 0x7d;
 const OPEN_ARRAY = 0x5b;
 const CLOSE_ARRAY = 0x5d;
@@ -100,8 +100,15 @@ export function endOfValue(bytes: Buffer, start: number): number {
 
 const isEndOfWord = (byte: number): boolean => byte === COMMA || byte === CLOSE_OBJECT || byte === CLOSE_ARRAY || byte <= 0x20;
 
+/** A byte range and what stands there instead. */
+export interface Edit {
+  readonly start: number;
+  readonly end: number;
+  readonly text: string;
+}
+
 /** Replaces byte ranges; everything else stays the very bytes the client sent. */
-export function splice(bytes: Buffer, edits: readonly { readonly start: number; readonly end: number; readonly text: string }[]): Buffer {
+export function splice(bytes: Buffer, edits: readonly Edit[]): Buffer {
   const parts: Buffer[] = [];
   let at = 0;
   for (const edit of [...edits].sort((a, b) => a.start - b.start)) {

@@ -1,5 +1,5 @@
 import type { EndpointKind } from './endpoints.js';
-import { depthWithin, splice, topLevelMembers } from './json.js';
+import { depthWithin, type Edit, type Member, OPEN_OBJECT, splice, topLevelMembers } from './json.js';
 
 /** What a request asks for, as far as routing and pricing need to know. The bytes themselves go upstream. */
 export interface Asked {
@@ -260,28 +260,28 @@ const bad = (message: string, param: string | null, code: string): Parsed => ({ 
 export function upstreamBody(bytes: Buffer, change: { readonly model: string | null; readonly askUsage: boolean }): Buffer {
   if (change.model === null && !change.askUsage) return bytes;
   const members = topLevelMembers(bytes);
-  const edits: { start: number; end: number; text: string }[] = [];
+  const edits: Edit[] = [];
   const model = members.find(({ key }) => key === 'model');
   if (change.model !== null && model) edits.push({ start: model.valueStart, end: model.valueEnd, text: JSON.stringify(change.model) });
-  if (change.askUsage)
-    edits.push(
-      usageEdit(
-        bytes,
-        members.find(({ key }) => key === 'stream_options'),
-      ),
-    );
+  if (change.askUsage) {
+    const options = members.find(({ key }) => key === 'stream_options');
+    edits.push(...usageEdits(bytes, options));
+  }
   return splice(bytes, edits);
 }
 
-function usageEdit(
-  bytes: Buffer,
-  options: { valueStart: number; valueEnd: number } | undefined,
-): { start: number; end: number; text: string } {
+/** Only the wish is touched: whatever else stands in the options is never read, so how deep it is does not matter. */
+function usageEdits(bytes: Buffer, options: Member | undefined): Edit[] {
   if (!options) {
     const start = bytes.indexOf('{') + 1;
-    return { start, end: start, text: '"stream_options":{"include_usage":true},' };
+    return [{ start, end: start, text: '"stream_options":{"include_usage":true},' }];
   }
-  const given: unknown = JSON.parse(bytes.toString('utf8', options.valueStart, options.valueEnd));
-  const text = JSON.stringify({ ...(given as object | null), include_usage: true });
-  return { start: options.valueStart, end: options.valueEnd, text };
+  const { valueStart, valueEnd } = options;
+  if (bytes[valueStart] !== OPEN_OBJECT) return [{ start: valueStart, end: valueEnd, text: '{"include_usage":true}' }];
+  const members = topLevelMembers(bytes.subarray(valueStart, valueEnd));
+  const wishes = members.filter(({ key }) => key === 'include_usage');
+  if (wishes.length > 0)
+    return wishes.map((wish) => ({ start: valueStart + wish.valueStart, end: valueStart + wish.valueEnd, text: 'true' }));
+  const start = valueStart + 1;
+  return [{ start, end: start, text: `"include_usage":true${members.length > 0 ? ',' : ''}` }];
 }

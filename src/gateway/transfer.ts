@@ -1,3 +1,4 @@
+import type { Try } from '../domain/charge.js';
 import { shardOf } from '../domain/ids.js';
 import { type Call, type Failure, forward } from '../upstreams/forward.js';
 import type { Answer } from './answer.js';
@@ -5,6 +6,7 @@ import { PlainAnswer } from './answer-plain.js';
 import { StreamAnswer } from './answer-stream.js';
 import { Attempt, type AttemptOwner } from './attempt.js';
 import { type GatewayError, internalError, sendError, unavailable, upstreamError } from './errors.js';
+import { traceOf } from './event.js';
 import type { AdmittedExchange, GatewayParts, PricedCandidate } from './exchange.js';
 import { createLease, type Lease } from './lease.js';
 import type { Running } from './open.js';
@@ -12,6 +14,7 @@ import { failureError, isRetryable, isTransient, type Rejection, rejectionError 
 import { upstreamBody } from './request.js';
 
 const RETRY_PAUSE_MS = 100;
+const TRIES_MAX = 50;
 
 /**
  * Carries one admitted exchange to an upstream and its answer back: attempt after attempt until the first byte, never
@@ -34,6 +37,8 @@ export class Transfer implements Running, AttemptOwner {
   private over = false;
   private pausedSinceMs = 0;
   private goneSinceMs = 0;
+  /** When the present attempt began; 0 = with the request. */
+  private attemptMs = 0;
 
   constructor(parts: GatewayParts, exchange: AdmittedExchange, finished: (ending: string) => void) {
     this.parts = parts;
@@ -43,7 +48,16 @@ export class Transfer implements Running, AttemptOwner {
   }
 
   start(): void {
-    this.next(upstreamError(502, 'upstream_unreachable', 'No upstream could take the request.'));
+    this.safely(() => this.next(upstreamError(502, 'upstream_unreachable', 'No upstream could take the request.')));
+  }
+
+  /** For calls nobody stands behind: a mistake of ours must not leave the hold standing and its lease renewed for ever. */
+  private safely(act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      this.broke(error);
+    }
   }
 
   /** Tries the next candidate; when there is none, the last reason is the answer. */
@@ -60,6 +74,7 @@ export class Transfer implements Running, AttemptOwner {
     }
     const { settings, inFlight } = candidate.upstream;
     if (settings.concurrency > 0 && inFlight >= settings.concurrency) {
+      this.tried(candidate, { failure: 'busy', ms: 0 });
       this.dropCandidate(candidate);
       this.next(unavailable('Every upstream for this model is busy. Try again in a moment.', 'upstream_busy'));
       return;
@@ -71,6 +86,7 @@ export class Transfer implements Running, AttemptOwner {
     const { exchange } = this;
     const { settings } = candidate.upstream;
     const hideUsage = exchange.asked.stream && !exchange.asked.includeUsage && settings.includeUsage;
+    if (this.attempts > 0) this.attemptMs = Date.now();
     this.attempts += 1;
     this.current = candidate;
     this.sent = true;
@@ -102,6 +118,7 @@ export class Transfer implements Running, AttemptOwner {
       hideUsage: attempt.hideUsage,
       transfer: this,
     };
+    if (this.exchange.trace?.tries) this.tried(attempt.candidate, { status: attempt.status, ms: this.attemptTook() });
     this.answer = events ? new StreamAnswer(context) : new PlainAnswer(context);
     return this.answer;
   }
@@ -124,6 +141,17 @@ export class Transfer implements Running, AttemptOwner {
     this.call?.abort('internal_error');
   }
 
+  /** Only what did not go as usual is kept: one good attempt is told by the row itself. */
+  private tried({ upstream }: PricedCandidate, how: Omit<Try, 'upstream'>): void {
+    const trace = traceOf(this.exchange);
+    trace.tries ??= [];
+    if (trace.tries.length < TRIES_MAX) trace.tries.push({ upstream: upstream.settings.name, ...how });
+  }
+
+  private attemptTook(): number {
+    return Math.max(0, Date.now() - (this.attemptMs || this.exchange.startedMs));
+  }
+
   private leased(): Lease {
     this.lease ??= createLease(this.parts, this.exchange);
     return this.lease;
@@ -137,6 +165,7 @@ export class Transfer implements Running, AttemptOwner {
 
   rejected(candidate: PricedCandidate, rejection: Rejection): void {
     const error = rejectionError(rejection, candidate.upstream.settings);
+    this.tried(candidate, { status: rejection.status, ms: this.attemptTook() });
     this.parts.log.info(
       { request_id: this.exchange.id, upstream: candidate.upstream.settings.name, status: rejection.status },
       'the upstream refused a request',
@@ -151,6 +180,7 @@ export class Transfer implements Running, AttemptOwner {
 
   failed(candidate: PricedCandidate, failure: Failure): void {
     const { log } = this.parts;
+    this.tried(candidate, { failure: failure.kind, ms: this.attemptTook() });
     log.info(
       { request_id: this.exchange.id, upstream: candidate.upstream.settings.name, kind: failure.kind, detail: failure.detail },
       'no answer',
@@ -166,7 +196,7 @@ export class Transfer implements Running, AttemptOwner {
 
   private retry(last: PricedCandidate, reason: GatewayError): void {
     if (this.plan[0] !== last) this.next(reason);
-    else setTimeout(() => this.next(reason), RETRY_PAUSE_MS * (0.5 + Math.random()));
+    else setTimeout(() => this.safely(() => this.next(reason)), RETRY_PAUSE_MS * (0.5 + Math.random()));
   }
 
   private dropCandidate(candidate: PricedCandidate): void {
@@ -247,6 +277,10 @@ export class Transfer implements Running, AttemptOwner {
   }
 
   tick(nowMs: number): void {
+    this.safely(() => this.look(nowMs));
+  }
+
+  private look(nowMs: number): void {
     const { settings } = this.parts;
     const totalMs = this.current?.upstream.settings.timeouts.totalMs ?? 0;
     if (totalMs > 0 && nowMs - this.exchange.startedMs > totalMs) {

@@ -112,6 +112,23 @@ test('only the model name and the usage wish are spliced into the bytes', () => 
   });
 });
 
+test.each([
+  ['{}', '{"include_usage":true}'],
+  ['null', '{"include_usage":true}'],
+  ['{ "x" : 1.0 }', '{"include_usage":true, "x" : 1.0 }'],
+  ['{"include_usage":false,"y":[{"include_usage":false}],"include\\u005fusage":null}', null],
+])('of stream_options %s only the usage wish changes', (options, expected) => {
+  const changed = upstreamBody(Buffer.from(`{"stream_options":${options},"model":"m"}`), { model: null, askUsage: true }).toString();
+  if (expected) expect(changed).toBe(`{"stream_options":${expected},"model":"m"}`);
+  else expect(changed).toContain('{"include_usage":true,"y":[{"include_usage":false}],"include\\u005fusage":true}');
+});
+
+test('options nested as deep as 64 KB allow are passed on and not walked through', () => {
+  const options = `{"x":${'['.repeat(30_000)}${']'.repeat(30_000)}}`;
+  const changed = upstreamBody(Buffer.from(`{"stream_options":${options},"model":"m"}`), { model: null, askUsage: true }).toString();
+  expect(changed).toBe(`{"stream_options":{"include_usage":true,${options.slice(1)},"model":"m"}`);
+});
+
 test('members of any object are found where they stand', () => {
   fc.assert(
     fc.property(fc.dictionary(fc.string(), fc.jsonValue()), fc.constantFrom(0, 2), (value, indent) => {

@@ -11,7 +11,10 @@ import {
   expectCleanBooks,
   fakeCost,
   post,
+  quiet,
   type Row,
+  requestIdOf,
+  rowOf,
   scriptOf,
   walletOf,
 } from './books.js';
@@ -130,10 +133,14 @@ test('G38: of partial usage and our own count the larger is charged when a strea
   will(up.says(up.withUsage('a', much), up.reset()), up.says(up.withUsage('some words that are more than one token', little), up.reset()));
   const reported = await exchange(me, chat());
   expect(reported.row).toMatchObject({ status: 'partial', charged: { micro: fakeCost(1000, 50) } });
+  const ours = { input: expect.any(Number), output: expect.any(Number) };
+  expect(reported.row).toMatchObject({ counting: { source: 'upstream', upstream: { input: 1000, output: 50 }, tokenizer: ours } });
   const { row, sent, result } = await exchange(me, chat());
   const frames = result.body.toString().split(/(?<=\n\n)/);
   const delivered = Buffer.from(frames.slice(0, -1).join(''));
+  const { input, output } = row.usage;
   expect(row).toMatchObject({ status: 'partial', source: 'estimated' });
+  expect(row).toMatchObject({ counting: { upstream: { input: 1, output: 1 }, tokenizer: { input, output } } });
   expect(row.charged.micro).toBe(await countedCost({ request: sent, response: [delivered], stream: true }));
 });
 
@@ -255,6 +262,20 @@ test('F52: an exchange nobody waits for sets nothing aside for ever', async () =
   expect((await walletOf(farebox, me.orgId)).inFlight).toBeGreaterThan(0);
   for (const one of calls) one.reset();
   await upstream.quiet();
+});
+
+test('a body as deep as its size allows is served, and neither credits nor its place stay behind', async () => {
+  const before = await quiet(farebox, me.orgId);
+  const text = `{"model":"fake-model","stream":true,"messages":[{"role":"user","content":"hi"}],"stream_options":{"x":${'['.repeat(30_000)}${']'.repeat(30_000)}}}`;
+  will(up.says('deep', up.usage(4, 8)));
+  const result = await post(me, CHAT, text).end();
+  expect([result.status, result.text]).toEqual([200, 'deep']);
+  await rowOf(farebox, me.orgId, requestIdOf(result));
+  expect((await quiet(farebox, me.orgId)).available).toBe(before.available - fakeCost(4, 8));
+  await eventually('no request is open', async () => {
+    const metrics = await (await fetch(`${farebox.url}/metrics`)).text();
+    return /^farebox_open_requests 0$/m.test(metrics) ? true : undefined;
+  });
 });
 
 test('after all of this the books are clean and nothing is held', async () => {
