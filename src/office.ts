@@ -80,6 +80,7 @@ export function createOffice(deps: OfficeDeps): Office {
     clock: systemClock,
     pepper: deps.secret,
     operatorKey: deps.operatorKey,
+    operatorKeyIps: settings.operatorKeyIps,
     publicUrl: settings.publicUrl,
     trustedProxies: settings.trustedProxies,
     sessions: people.sessions,

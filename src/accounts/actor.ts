@@ -5,12 +5,17 @@ import { type OrgRule, RULES, type Rule, type RuleName } from './roles/rules.js'
 
 /** Who asks for a change. Every verb takes one, and every change names it in the audit log. */
 export type Actor =
-  /** The operator key. */
-  | { readonly kind: 'operator' }
+  | Operator
   /** The server itself: first start, cycles, repairs. */
   | { readonly kind: 'system'; readonly part: string }
   | Person
   | KeyActor;
+
+/** An operator key: the one of the data folder, which may everything, or one that was made later, with a role. */
+export interface Operator {
+  readonly kind: 'operator';
+  readonly key?: { readonly id: string; readonly role: OperatorRole };
+}
 
 export interface Person {
   readonly kind: 'person';
@@ -60,7 +65,7 @@ export function decide(actor: Actor, name: RuleName, orgId: string | null): Deci
     case 'system':
       return EVERYTHING;
     case 'operator':
-      return rule.kind === 'session' || (rule.kind === 'org' && rule.personal) ? WRONG_CREDENTIAL : EVERYTHING;
+      return decideOperator(actor, rule, name);
     case 'person':
       if (rule.kind === 'session') return EVERYTHING;
       if (rule.kind === 'org') return decidePerson(actor, rule, orgId);
@@ -70,6 +75,14 @@ export function decide(actor: Actor, name: RuleName, orgId: string | null): Deci
     default:
       return unreachable(actor);
   }
+}
+
+function decideOperator({ key }: Operator, rule: Rule, name: RuleName): Decision {
+  if (rule.kind === 'session' || (rule.kind === 'org' && rule.personal)) return WRONG_CREDENTIAL;
+  if (!key) return EVERYTHING;
+  // A key that was made makes no keys: what it might leave behind would outlive it.
+  if (rule.kind === 'operators') return rule.unmade ? WRONG_CREDENTIAL : isOneOf(key.role, rule.roles) ? EVERYTHING : without(name);
+  return isOneOf(key.role, ['operator.admin', ...rule.operators]) ? EVERYTHING : without('operator.admin');
 }
 
 function decidePerson(actor: Person, rule: OrgRule, orgId: string | null): Decision {
@@ -95,9 +108,10 @@ const isOneOf = (role: OperatorRole | null, roles: readonly OperatorRole[]): boo
 /** What an actor may pass on to others: nobody gives a role or a key that allows more than they may themselves. */
 export function heldBy(actor: Actor): readonly Permission[] {
   switch (actor.kind) {
-    case 'operator':
     case 'system':
       return PERMISSIONS;
+    case 'operator':
+      return actor.key === undefined || actor.key.role === 'operator.admin' ? PERMISSIONS : [];
     case 'person':
       return actor.operatorRole === 'operator.admin' ? PERMISSIONS : withOwn([...actor.permissions]);
     case 'key':
@@ -127,7 +141,7 @@ export const isProved = (actor: Actor): boolean => actor.kind !== 'person' || ac
 export function nameOf(actor: Actor): string {
   switch (actor.kind) {
     case 'operator':
-      return 'operator';
+      return actor.key === undefined ? 'operator' : `operator:${actor.key.id}`;
     case 'system':
       return `system:${actor.part}`;
     case 'person':

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { base62 } from '../domain/ids.js';
 import { nameOf } from './actor.js';
 import type { AccountsContext } from './context.js';
-import { seal, unseal } from './seal.js';
+import { type Place, seal, unseal } from './seal.js';
 
 /** The client's `Idempotency-Key`, within the organization and route it was used for, and what was asked. Each actor's are their own. */
 export interface IdempotencyKey {
@@ -27,7 +27,9 @@ export async function claimKey(what: {
   const { ctx, key } = what;
   const hash = createHash('sha256').update(JSON.stringify(key.request)).digest('hex');
   const mark = base62(16);
-  const response = JSON.stringify({ mark, memo: seal(what.memo, ctx.pepper) });
+  const scope = `${key.scope} ${nameOf(ctx.actor)}`;
+  const place: Place = ['idempotency_keys', scope, key.key];
+  const response = JSON.stringify({ mark, memo: seal(what.memo, ctx.pepper, place) });
   const rows = await ctx.db.query<{ request_hash: string; mark: string; memo: string }>(
     `
     insert into idempotency_keys as k (scope, key, request_hash, response)
@@ -38,11 +40,11 @@ export async function claimKey(what: {
       created_at = case when k.expires_at < now() then now() else k.created_at end,
       expires_at = case when k.expires_at < now() then excluded.expires_at else k.expires_at end
     returning request_hash, response->>'mark' as mark, response->>'memo' as memo`,
-    [`${key.scope} ${nameOf(ctx.actor)}`, key.key, hash, response],
+    [scope, key.key, hash, response],
     { idempotent: true },
   );
   const row = rows[0];
   if (!row) throw new Error('an idempotency key was neither written nor found');
   if (row.request_hash !== hash) return { kind: 'mismatch' };
-  return { kind: 'claimed', memo: unseal(row.memo, ctx.pepper), repeated: row.mark !== mark };
+  return { kind: 'claimed', memo: unseal(row.memo, ctx.pepper, place), repeated: row.mark !== mark };
 }

@@ -19,6 +19,7 @@ import { limitRoutes } from './limits.js';
 import { logRoutes } from './logs.js';
 import { meterEventRoutes } from './meterEvents.js';
 import { documentOf, register, registerShapes } from './openapi.js';
+import { operatorKeyRoutes } from './operatorKeys.js';
 import { orgRoutes } from './orgs.js';
 import { overviewRoutes } from './overview.js';
 import { peopleRoutes } from './people.js';
@@ -92,6 +93,7 @@ export const apiRoutes = (deps: ApiDeps): readonly Route[] => [
   ...meterEventRoutes(deps),
   ...tokenRoutes(deps),
   ...keyRoutes(deps),
+  ...operatorKeyRoutes(deps),
   ...roleRoutes(deps),
   ...tokenActionRoutes(deps),
   ...logRoutes(deps),

@@ -21,6 +21,8 @@ export interface ApiDeps {
   readonly clock: AccountsContext['clock'];
   readonly pepper: string;
   readonly operatorKey: string;
+  /** From where that key may be used; null = from anywhere. */
+  readonly operatorKeyIps: readonly string[] | null;
   /** Where browsers find this server, when that is configured. */
   readonly publicUrl: string | null;
   /** Ranges of the proxies whose X-Forwarded-For counts. */

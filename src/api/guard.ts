@@ -1,5 +1,6 @@
 import { type Actor, decide, type Reach } from '../accounts/actor.js';
 import { identifyKey } from '../accounts/keys/identifyKey.js';
+import { identifyOperator } from '../accounts/operatorKeys/identifyOperator.js';
 import type { SignedIn } from '../accounts/people/session.js';
 import { csrfToken } from '../accounts/people/sessions.js';
 import { findMembership, listMemberships, type Membership } from '../accounts/roles/memberships.js';
@@ -13,6 +14,7 @@ import {
   notFound,
   organizationNeeded,
   type Problem,
+  refused,
   stepUpRequired,
   unauthorized,
   wrongCredential,
@@ -24,6 +26,8 @@ export interface Knock {
   readonly headers: Headers;
   readonly url: string;
   readonly method: string;
+  /** Who asks, as far as the network can tell. */
+  readonly address: string | undefined;
   readonly permission: RuleName | 'public';
   readonly stepUp: boolean;
   /** `named`: the path names it; `own`: the short form, which means the one the caller belongs to; `none`: not about one. */
@@ -72,7 +76,7 @@ export async function guard(deps: ApiDeps, knock: Knock): Promise<Guarded> {
 }
 
 const WRONG: Readonly<Record<Actor['kind'], string>> = {
-  operator: 'The operator key belongs to no person. Sign in to use this.',
+  operator: 'An operator key belongs to no person, and a further one makes no others. Sign in to use this.',
   system: 'This is not for the server itself.',
   person: 'A session cannot do that.',
   key: 'A management key cannot do that, whatever its scopes. Sign in to use this.',
@@ -92,10 +96,14 @@ async function identify(deps: ApiDeps, knock: Knock): Promise<Identified | Probl
   if (authorization === null || authorization === '') return identifyPerson(deps, knock);
   const secret = BEARER.exec(authorization)?.[1];
   if (secret === undefined) return unauthorized("The Authorization header must read 'Bearer ok-fb-…' or 'Bearer mk-fb-…'.");
-  if (sameSecret(secret, deps.operatorKey)) {
+  const operator = await identifyOperator(deps, { secret, address: knock.address, nowMs: deps.clock.nowMs() });
+  if (operator.kind === 'elsewhere') return refused(403, 'ip_not_allowed', 'This key may not be used from your address.');
+  if (operator.kind === 'revoked') return unauthorized('This operator key was revoked. Use another one.');
+  if (operator.kind === 'expired') return unauthorized('This operator key has expired. Use another one.');
+  if (operator.kind === 'known') {
     const named = knock.org.kind === 'own' ? namedOrg(knock.headers) : null;
     const orgId = knock.org.kind === 'named' ? knock.org.id : named;
-    return { kind: 'identified', actor: { kind: 'operator' }, orgId, session: null };
+    return { kind: 'identified', actor: operator.actor, orgId, session: null };
   }
   if (secret.startsWith('mk-fb-')) return identifyKeyHolder(deps, knock, secret);
   if (secret.startsWith('sk-fb-'))

@@ -60,6 +60,7 @@ const TAGS: Readonly<Record<string, string>> = {
   events: 'What happens, as it happens',
   members: 'Who belongs to an organization, and as what',
   'management keys': 'Keys for programs that use this API',
+  'operator keys': 'Keys for programs of the house that runs this server',
   people: 'Signing in and out, oneself, and everybody there is',
   codes: 'Redemption codes',
   books: 'Ledger, reconciliation and audit',
@@ -68,7 +69,11 @@ const TAGS: Readonly<Record<string, string>> = {
 };
 
 const SCHEMES = {
-  operatorKey: { type: 'http', scheme: 'bearer', description: 'The operator key (ok-fb-…), from operator.key in the data folder.' },
+  operatorKey: {
+    type: 'http',
+    scheme: 'bearer',
+    description: 'The operator key (ok-fb-…), from operator.key in the data folder, or a further one with a role.',
+  },
   managementKey: {
     type: 'http',
     scheme: 'bearer',

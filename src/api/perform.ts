@@ -53,6 +53,7 @@ async function perform(c: Context, one: Route, { deps, requestId, pace }: Call):
     headers,
     url: c.req.url,
     method: c.req.method,
+    address: pace.address,
     permission: one.permission,
     stepUp: one.stepUp ?? false,
     org: orgOf(one, params),

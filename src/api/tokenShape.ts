@@ -20,7 +20,7 @@ const Model = z
   .regex(/^[^\s*]{1,255}\*?$|^\*$/, 'A model name, which may end in *.')
   .refine((value) => value.length <= 256, 'At most 256 characters.');
 
-const Range = z.string().refine(isRange, 'An address or a range such as "10.0.0.0/8" or "2001:db8::/32".');
+export const Range = z.string().refine(isRange, 'An address or a range such as "10.0.0.0/8" or "2001:db8::/32".');
 
 const shape = {
   quota: QuotaIn.nullable().optional(),

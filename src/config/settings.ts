@@ -8,7 +8,17 @@ import { or, readBytes, readDurationMs, readOneOf, readText, readWhole } from '.
 
 type Server = Pick<
   Settings,
-  'host' | 'port' | 'publicUrl' | 'trustedProxies' | 'dataDir' | 'roles' | 'databaseUrl' | 'redisUrl' | 'logLevel' | 'gatewayProcesses'
+  | 'host'
+  | 'port'
+  | 'publicUrl'
+  | 'trustedProxies'
+  | 'operatorKeyIps'
+  | 'dataDir'
+  | 'roles'
+  | 'databaseUrl'
+  | 'redisUrl'
+  | 'logLevel'
+  | 'gatewayProcesses'
 >;
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -19,6 +29,7 @@ const SERVER_KEYS = [
   'port',
   'public_url',
   'trusted_proxies',
+  'operator_key_ips',
   'data',
   'roles',
   'database_url',
@@ -34,6 +45,7 @@ export function readServer(at: Cursor): Server {
     port: or(server.port, (here) => readWhole(here, { min: 0, max: 65_535 }), 8080),
     publicUrl: or(server.public_url, readPublicUrl, null),
     trustedProxies: server.trusted_proxies.exists ? readRanges(server.trusted_proxies) : [],
+    operatorKeyIps: server.operator_key_ips.exists ? someRanges(server.operator_key_ips) : null,
     dataDir: or(server.data, readText, './data'),
     roles: server.roles.exists ? readRoles(server.roles) : ROLES,
     databaseUrl: or(server.database_url, (here) => readUrl(here, DATABASE_URL, DATABASE_ALLOWED), null),
@@ -67,15 +79,21 @@ function readPublicUrl(at: Cursor): string | undefined {
 
 const RANGE_ALLOWED = 'an address or a range such as 10.0.0.0/8 or 2001:db8::/32';
 
-/** A range that holds everybody would let everybody choose an address. */
+/** A range that holds everybody says nothing, or lets everybody choose an address. */
 function readRanges(at: Cursor): readonly string[] {
   return at.items('a list of addresses or ranges such as 10.0.0.0/8').flatMap((item) => {
     const text = readText(item, { max: 50, allowed: RANGE_ALLOWED });
     if (text === undefined) return [];
     if (isRange(text) && !text.endsWith('/0')) return [text];
-    item.wrong(isRange(text) ? 'a range of your proxies, not everybody' : RANGE_ALLOWED);
+    item.wrong(isRange(text) ? 'a range of yours, not everybody' : RANGE_ALLOWED);
     return [];
   });
+}
+
+function someRanges(at: Cursor): readonly string[] {
+  const ranges = readRanges(at);
+  if (at.kind === 'list' && ranges.length === 0) at.wrong('at least one range, or null for everybody', { found: 'an empty list' });
+  return ranges;
 }
 
 function readRoles(at: Cursor): readonly Role[] {

@@ -27,6 +27,23 @@ export const managementKeys = pgTable('management_keys', {
   last_used_at: moment(),
 });
 
+export const operatorKeys = pgTable('operator_keys', {
+  operator_key_id: text().notNull(),
+  name: text().notNull(),
+  role: text().notNull(),
+  last_four: text().notNull(),
+  digest: text().notNull(),
+  grace_digest: text(),
+  grace_ends_at: moment(),
+  ips: text().array(),
+  expires_at: moment(),
+  revoked_at: moment(),
+  created_by: text().notNull(),
+  created_at: moment().notNull(),
+  updated_at: moment().notNull(),
+  last_used_at: moment(),
+});
+
 export const orgMembers = pgTable('org_members', {
   org_id: text().notNull(),
   person_id: text().notNull(),

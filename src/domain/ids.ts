@@ -12,6 +12,8 @@ export type RequestId = Id<'RequestId'>;
 
 /** `key_` + 14 base62 characters: a management key. */
 export type KeyId = Id<'KeyId'>;
+/** `opk_` + 14 base62 characters: an operator key besides the one of the data folder. */
+export type OperatorKeyId = Id<'OperatorKeyId'>;
 /** `role_` + 14 base62 characters: a role an organization made for itself. */
 export type RoleId = Id<'RoleId'>;
 
@@ -25,6 +27,7 @@ const ORG = /^org_([0-5]\d|6[0-3])[0-9A-Za-z]{14}$/;
 const TOKEN = /^tok_([0-5]\d|6[0-3])[0-9A-Za-z]{12}$/;
 const REQUEST = /^req_[0-9a-f]{32}$/;
 const KEY = /^key_[0-9A-Za-z]{14}$/;
+const OPERATOR_KEY = /^opk_[0-9A-Za-z]{14}$/;
 const ROLE = /^role_[0-9A-Za-z]{14}$/;
 const PERSON = /^usr_[0-9a-f]{32}$/;
 
@@ -33,6 +36,7 @@ export const isTokenId = (text: string): text is TokenId => TOKEN.test(text);
 export const isPersonId = (text: string): text is PersonId => PERSON.test(text);
 export const isRequestId = (text: string): text is RequestId => REQUEST.test(text);
 export const isKeyId = (text: string): text is KeyId => KEY.test(text);
+export const isOperatorKeyId = (text: string): text is OperatorKeyId => OPERATOR_KEY.test(text);
 export const isRoleId = (text: string): text is RoleId => ROLE.test(text);
 
 /** `07` for `org_07…` and `tok_07…`: the hash tag under which everything of an organization lives. */
@@ -47,6 +51,7 @@ export function newTokenId(org: OrgId): TokenId {
 }
 
 export const newKeyId = (): KeyId => `key_${base62(14)}` as KeyId;
+export const newOperatorKeyId = (): OperatorKeyId => `opk_${base62(14)}` as OperatorKeyId;
 export const newRoleId = (): RoleId => `role_${base62(14)}` as RoleId;
 
 const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';

@@ -1,10 +1,11 @@
 import { createHmac, hash, timingSafeEqual } from 'node:crypto';
 import { crc32 } from 'node:zlib';
-import { base62, isKeyId, isTokenId, type KeyId, type TokenId } from './ids.js';
+import { base62, isKeyId, isOperatorKeyId, isTokenId, type KeyId, type OperatorKeyId, type TokenId } from './ids.js';
 
 const SECRET_LENGTH = 32;
 const MANAGE = /^mk-fb-([0-9A-Za-z]{14})-([0-9A-Za-z]{38})$/;
 const SPEND = /^sk-fb-([0-9A-Za-z]{14})-([0-9A-Za-z]{38})$/;
+const OPERATE = /^ok-fb-([0-9A-Za-z]{14})-([0-9A-Za-z]{38})$/;
 /** A key of the operator's own making needs length, not our check digits. */
 const OPERATOR = /^ok-fb-[0-9A-Za-z_-]{24,200}$/;
 
@@ -38,6 +39,19 @@ export function keyIdOf(secret: string): KeyId | undefined {
 export function newOperatorKey(): string {
   const head = `ok-fb-${base62(SECRET_LENGTH)}`;
   return head + checkOf(head);
+}
+
+/** `ok-fb-<key id>-<secret><check>`: further operator keys, kept in the database as the others are. */
+export function newOperatorSecret(id: OperatorKeyId): string {
+  const head = `ok-fb-${id.slice(4)}-${base62(SECRET_LENGTH)}`;
+  return head + checkOf(head);
+}
+
+export function operatorKeyIdOf(secret: string): OperatorKeyId | undefined {
+  const match = OPERATE.exec(secret);
+  if (!match || !checks(secret)) return undefined;
+  const id = `opk_${match[1]}`;
+  return isOperatorKeyId(id) ? id : undefined;
 }
 
 export const isOperatorKey = (text: string): boolean => OPERATOR.test(text);

@@ -14,6 +14,8 @@ export interface Settings {
   readonly publicUrl: string | null;
   /** Ranges of the proxies in front of us, whose X-Forwarded-For says who asks; none = nobody's does. */
   readonly trustedProxies: readonly string[];
+  /** From where the operator key of the data folder may be used; null = from anywhere. */
+  readonly operatorKeyIps: readonly string[] | null;
   /** Number of gateway processes when Redis is used; 0 = one per core. */
   readonly gatewayProcesses: number;
   readonly credits: CreditSettings;

@@ -2,7 +2,6 @@ import { describe, expect, test } from 'vitest';
 import { type Actor, decide, heldBy, nameOf } from '../../src/accounts/actor.js';
 import type { Scope } from '../../src/accounts/keys/scopes.js';
 import type { OperatorRole, Permission } from '../../src/accounts/roles/permissions.js';
-import { seal, unseal } from '../../src/accounts/seal.js';
 
 const person = (permissions: Permission[], operatorRole: OperatorRole | null = null): Actor => ({
   ...{ kind: 'person', id: 'usr_1', orgId: 'org_a', permissions: new Set(permissions), operatorRole, isProved: false },
@@ -75,14 +74,4 @@ test('a key passes on what it may do itself, and what it only reads it does not 
   expect(heldBy(person(['tokens.manage']))).toEqual(['tokens.manage', 'tokens.manage_own']);
   expect(heldBy(person(['tokens.manage'], 'operator.support'))).toEqual(['tokens.manage', 'tokens.manage_own']);
   expect(heldBy(person([], 'operator.admin'))).toHaveLength(16);
-});
-
-describe('sealed texts', () => {
-  test('come back with the same pepper only, and never look alike', () => {
-    const [one, two] = [seal('sk-fb-secret', 'pepper'), seal('sk-fb-secret', 'pepper')];
-    expect(one).not.toBe(two);
-    expect([unseal(one, 'pepper'), unseal(two, 'pepper')]).toEqual(['sk-fb-secret', 'sk-fb-secret']);
-    expect(() => unseal(one, 'other')).toThrow();
-    expect(() => unseal(`${one.slice(0, -4)}AAAA`, 'pepper')).toThrow();
-  });
 });

@@ -155,6 +155,7 @@ export function rigOf(db: Database, store: CreditStore, options: ApiOptions): Ri
     clock: systemClock,
     pepper: PEPPER,
     operatorKey: OPERATOR_KEY,
+    operatorKeyIps: null,
     publicUrl: null,
     trustedProxies: [],
     sessions: options.people ? people.sessions : signedInByHeader,

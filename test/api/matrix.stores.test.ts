@@ -35,6 +35,7 @@ const NOTHING: Readonly<Record<string, string>> = {
   '{token}': 'tok_07AAAAAAAAAAAA',
   '{request_id}': 'req_019ab0f4c2d87c3ea1b2c3d4e5f60718',
   '{key}': 'key_00000000000000',
+  '{operator_key}': 'opk_00000000000000',
   '{role}': 'role_00000000000000',
   '{batch}': 'batch_00000000000000',
   '{person}': 'usr_00000000000000000000000000000000',

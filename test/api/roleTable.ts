@@ -119,6 +119,11 @@ GET    /api/v1/admin/reconciliation                         · - · - · AF ·
 GET    /api/v1/admin/set-aside                              · - · - · ASF ·
 POST   /api/v1/admin/set-aside/{aside}/book                 · - · - · AF ·
 POST   /api/v1/admin/set-aside/{aside}/drop                 · - · - · AF · proof
+GET    /api/v1/admin/operator-keys                          · - · - · A ·
+POST   /api/v1/admin/operator-keys                          · - · - · A · proof
+GET    /api/v1/admin/operator-keys/{operator_key}           · - · - · A ·
+POST   /api/v1/admin/operator-keys/{operator_key}/rotate    · - · - · A · proof
+DELETE /api/v1/admin/operator-keys/{operator_key}           · - · - · A ·
 GET    /api/v1/admin/audit                                  · - · - · ASF ·
 GET    /api/v1/admin/users                                  · - · - · ASF ·
 GET    /api/v1/admin/users/{person}                         · - · - · ASF ·

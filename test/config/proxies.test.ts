@@ -35,3 +35,15 @@ test.each([
   expect(loaded.ok).toBe(false);
   if (!loaded.ok) expect(loaded.findings[0]?.path).toMatch(/^server\.trusted_proxies/);
 });
+
+test('the operator key may be bound to ranges, and to at least one', () => {
+  const of = (said: string) => {
+    const file = join(folder, 'operator.yaml');
+    writeFileSync(file, `server: { operator_key_ips: ${said} }\n`);
+    return loadConfig({ file, env: {} });
+  };
+  const [bound, open, empty] = [of('[192.0.2.0/24, "::1"]'), of('null'), of('[]')];
+  expect(bound.ok && bound.settings.operatorKeyIps).toEqual(['192.0.2.0/24', '::1']);
+  expect(open.ok && open.settings.operatorKeyIps).toBeNull();
+  expect(empty.ok).toBe(false);
+});

@@ -6,7 +6,12 @@ export type Rule =
   /** Whoever is signed in, about themselves. */
   | { readonly kind: 'session' }
   /** The operator key, people who are `operator.admin`, and those with one of these roles. */
-  | { readonly kind: 'operators'; readonly roles: readonly OperatorRole[] }
+  | {
+      readonly kind: 'operators';
+      readonly roles: readonly OperatorRole[];
+      /** Not for operator keys that were made here, whatever their role. */
+      readonly unmade?: true;
+    }
   | OrgRule;
 
 /** Inside the organization that the path names. The operator key and `operator.admin` may always. */
@@ -35,6 +40,7 @@ export const RULES = {
   session: { kind: 'session' },
   'operator.any': { kind: 'operators', roles: EVERY_OPERATOR },
   'operator.admin': { kind: 'operators', roles: ['operator.admin'] },
+  'operator.keys': { kind: 'operators', roles: ['operator.admin'], unmade: true },
   'operator.support': { kind: 'operators', roles: ['operator.admin', 'operator.support'] },
   'operator.finance': { kind: 'operators', roles: ['operator.admin', 'operator.finance'] },
 

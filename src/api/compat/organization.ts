@@ -1,8 +1,8 @@
 import { decide } from '../../accounts/actor.js';
 import { identifyKey } from '../../accounts/keys/identifyKey.js';
+import { identifyOperator } from '../../accounts/operatorKeys/identifyOperator.js';
 import { readOrg } from '../../accounts/readOrg.js';
 import { isOrgId } from '../../domain/ids.js';
-import { sameSecret } from '../../domain/secrets.js';
 import type { BucketRow, Extra } from '../../usage/buckets.js';
 import type { ApiDeps } from '../deps.js';
 import { type CompatError, identify, refusal, secretOf } from './identify.js';
@@ -153,11 +153,22 @@ const costResult = (deps: ApiDeps, page: Page, row: BucketRow): object => ({
  */
 export async function identifyScope(deps: ApiDeps, headers: Headers, address: string | undefined): Promise<Scope | CompatError> {
   const secret = secretOf(headers) ?? '';
-  if (sameSecret(secret, deps.operatorKey)) return scopeOfOrg(deps, headers.get('openai-organization') ?? headers.get('x-organization'));
+  if (secret.startsWith('ok-fb-')) return scopeOfOperator(deps, { secret, headers, address });
   if (secret.startsWith('mk-fb-')) return scopeOfKey(deps, secret);
   const token = await identify(deps, headers, address);
   if ('kind' in token) return token;
   return { orgId: token.org_id, timeZone: token.time_zone, onlyTokens: deps.compat.creditsScope === 'org' ? null : [token.token_id] };
+}
+
+async function scopeOfOperator(
+  deps: ApiDeps,
+  { secret, headers, address }: { readonly secret: string; readonly headers: Headers; readonly address: string | undefined },
+): Promise<Scope | CompatError> {
+  const found = await identifyOperator(deps, { secret, address, nowMs: deps.clock.nowMs() });
+  if (found.kind === 'elsewhere') return refusal(403, 'ip_not_allowed', 'This key may not be used from this address.');
+  // Every operator may read the usage of any organization.
+  if (found.kind === 'known') return scopeOfOrg(deps, headers.get('openai-organization') ?? headers.get('x-organization'));
+  return refusal(401, 'invalid_api_key', 'This key is not known here, or no more. Check that it was copied whole.');
 }
 
 async function scopeOfKey(deps: ApiDeps, secret: string): Promise<Scope | CompatError> {
