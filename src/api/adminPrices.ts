@@ -25,7 +25,11 @@ const WorkedSchema = z
   .openapi('WorkedPrice');
 
 const GroupSchema = z.strictObject({ name: z.string(), times: z.string() });
-const MeterSchema = z.strictObject({ name: z.string(), label: z.string(), unit: z.string(), free: z.boolean(), price: z.string() });
+const MeterSchema = z.strictObject({
+  ...{ name: z.string(), label: z.string(), unit: z.string(), free: z.boolean(), price: z.string() },
+  /** Units, or seconds, of each month that cost nothing. */
+  allowance: z.int().nullable(),
+});
 
 const RunningSchema = z
   .strictObject({
@@ -206,12 +210,13 @@ const sourceOf = (book: PriceBook): PriceSource => (JSON.parse(book.canonical) a
 
 const groupsOf = (source: PriceSource) => source.groups.map(({ name, times }) => ({ name, times }));
 const metersOf = (source: PriceSource) =>
-  source.meters.map(({ name, label, unit, free, amount, per }) => ({
+  source.meters.map(({ name, label, unit, free, amount, per, allowance = null }) => ({
     name,
     label,
     unit,
     free,
     price: free ? '0' : per === 1 ? amount : `${amount} per ${per}`,
+    allowance,
   }));
 
 /** Lists of things with names, compared. */

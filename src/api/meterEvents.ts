@@ -53,7 +53,16 @@ const MeteredSchema = z
     charged: AmountOutSchema,
     /** Booked, less what running requests have not settled yet. */
     balance: AmountOutSchema,
-    data: z.array(z.strictObject({ event_id: z.string(), duplicate: z.boolean(), request_id: z.string(), charged: AmountOutSchema })),
+    data: z.array(
+      z.strictObject({
+        event_id: z.string(),
+        duplicate: z.boolean(),
+        request_id: z.string(),
+        /** Units of it (seconds, for what is sold by time) that the monthly allowance covers. */
+        free_quantity: z.int(),
+        charged: AmountOutSchema,
+      }),
+    ),
   })
   .openapi('MeterEvents');
 
@@ -141,8 +150,9 @@ function meteredAnswer(deps: ApiDeps, org: Org, charges: readonly MeterCharge[],
   if (metered.kind === 'short') return shortProblem(deps, org, metered);
   if (!metered.inForce) return notInForce('The charge');
   const rows = charges.map(({ eventId, charge }) => {
-    const requestId = metered.requestIds.get(eventId) ?? charge.request_id;
-    return { eventId, requestId, duplicate: requestId !== charge.request_id, cost: requestId === charge.request_id ? charge.cost : 0 };
+    const { requestId, cost, free } = metered.events.get(eventId) ?? { requestId: charge.request_id, cost: charge.cost, free: 0 };
+    const duplicate = requestId !== charge.request_id;
+    return { eventId, requestId, duplicate, cost: duplicate ? 0 : cost, free: duplicate ? 0 : free };
   });
   return answer(200, {
     charged: shown(
@@ -150,10 +160,11 @@ function meteredAnswer(deps: ApiDeps, org: Org, charges: readonly MeterCharge[],
       rows.reduce((sum, { cost }) => sum + cost, 0),
     ),
     balance: shown(deps, metered.avail),
-    data: rows.map(({ eventId, requestId, duplicate, cost }) => ({
+    data: rows.map(({ eventId, requestId, duplicate, cost, free }) => ({
       event_id: eventId,
       duplicate,
       request_id: requestId,
+      free_quantity: free,
       charged: shown(deps, cost),
     })),
   });
@@ -162,6 +173,11 @@ function meteredAnswer(deps: ApiDeps, org: Org, charges: readonly MeterCharge[],
 const WORDS = {
   balance: { code: 'insufficient_quota', reason: 'balance_empty', says: 'The organization has too few credits.' },
   quota: { code: 'token_quota_exceeded', reason: 'token_quota', says: "A token's quota is too small for this." },
+  member: {
+    code: 'member_quota_exceeded',
+    reason: 'member_quota',
+    says: "The monthly quota of a token's owner, shared by all of their tokens, is too small for this.",
+  },
   limit: { code: 'monthly_limit_reached', reason: 'limit_reached', says: 'The monthly limit of the organization would be exceeded.' },
   non_critical: {
     code: 'paused_non_critical',

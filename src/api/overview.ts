@@ -4,6 +4,7 @@ import { isOrgId } from '../domain/ids.js';
 import { listLogs } from '../usage/listLogs.js';
 import { EVERY_LOG } from '../usage/logFilter.js';
 import { type Compared, readRecent } from '../usage/recent.js';
+import { AllowanceSchema, allowancesOf } from './allowances.js';
 import { BalanceSchema, balanceOf } from './balance.js';
 import { type ApiDeps, shown } from './deps.js';
 import { LogSchema, logOut, TotalsSchema, totalsOut } from './logShape.js';
@@ -20,6 +21,7 @@ const OverviewSchema = z
     /** The same as in `balance`, in days; null without recent use. */
     burn_rate: z.strictObject({ per_day: AmountOutSchema, runs_out_days: z.int().nullable() }).nullable(),
     month: MonthSchema,
+    allowances: z.array(AllowanceSchema),
     today: ComparedSchema,
     week: ComparedSchema,
     days: z.array(z.strictObject({ date: z.iso.date(), totals: TotalsSchema })),
@@ -47,17 +49,19 @@ export const overviewRoutes = (deps: ApiDeps): readonly Route[] => [
       const onlyTokens = await tokensWithin(deps.db, orgId, reach);
       const logs = may('logs.read');
       const onlyLogs = logs === null ? [] : await tokensWithin(deps.db, orgId, logs);
-      const [balance, month, recent, requests] = await Promise.all([
+      const [balance, month, recent, requests, allowances] = await Promise.all([
         balanceOf(deps, orgId),
         monthOf(deps, { orgId, month: null, onlyTokens }),
         readRecent({ db: deps.db, orgId, nowMs: deps.clock.nowMs(), onlyTokens }),
         listLogs({ db: deps.db, orgId, filter: { ...EVERY_LOG, onlyTokens: onlyLogs }, before: null, limit: RECENT_REQUESTS }),
+        allowancesOf(deps, orgId),
       ]);
       if (!balance || !month || !recent) return noSuchOrg();
       return answer(200, {
         balance,
         burn_rate: inDays(balance),
         month,
+        allowances,
         today: comparedOut(deps, recent.today),
         week: comparedOut(deps, recent.week),
         days: recent.days.map((day) => ({ date: day.date, totals: totalsOut(deps, day) })),

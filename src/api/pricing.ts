@@ -9,6 +9,7 @@ import type { PriceEntry, RateTable } from '../pricing/entry.js';
 import { type Fraction, multiply, ONE } from '../pricing/fraction.js';
 import { timesFor } from '../pricing/multiplier.js';
 import { priceVersionSince } from '../usage/priceVersion.js';
+import { AllowanceSchema, allowancesOf } from './allowances.js';
 import { STORABLE } from './body.js';
 import { type ApiDeps, shown } from './deps.js';
 import { noSuchOrg } from './orgs.js';
@@ -32,6 +33,8 @@ const EntrySchema = z.strictObject({
   tiers: z.array(z.strictObject({ from_input_tokens: z.int(), prices: PricesSchema })),
   /** Seconds are rounded up to a multiple of this; 0 or 1 = as they are. */
   step_seconds: z.int(),
+  /** Of a meter: what of each month costs nothing, and how much of it is left. */
+  allowance: AllowanceSchema.nullable(),
 });
 
 const PricingSchema = z
@@ -87,10 +90,11 @@ const listRoute = (deps: ApiDeps): Route =>
       const org = await readOrg({ ctx: deps, orgId: params.org });
       if (!org) return noSuchOrg();
       const book = deps.prices();
+      const allowances = new Map((await allowancesOf(deps, params.org)).map((one) => [one.meter, one]));
       const words = (query.q ?? '').toLowerCase().split(/\s+/).filter(Boolean);
       const all = [
         ...book.models().flatMap((one) => modelOut(deps, book, org, one)),
-        ...book.meters().map((one) => meterOut(deps, book, org, one)),
+        ...book.meters().map((one) => ({ ...meterOut(deps, book, org, one), allowance: allowances.get(one.name) ?? null })),
       ];
       const entries = all.filter(({ name, label }) => words.every((word) => `${name} ${label ?? ''}`.toLowerCase().includes(word)));
       const since = await priceVersionSince(deps.db, book.version);
@@ -105,11 +109,14 @@ function modelOut(deps: ApiDeps, book: PriceBook, org: Org, { name, wildcard, en
   const times = priced.kind === 'priced' ? priced.times : book.group(org.price_group);
   if (!times) return [];
   return [
-    { name, label: null, kind: 'model', pattern: wildcard, ...priceOut(deps, priced.kind === 'priced' ? priced.entry : entry, times) },
+    {
+      ...{ name, label: null, kind: 'model', pattern: wildcard, allowance: null },
+      ...priceOut(deps, priced.kind === 'priced' ? priced.entry : entry, times),
+    },
   ];
 }
 
-function meterOut(deps: ApiDeps, book: PriceBook, org: Org, meter: MeterEntry): z.input<typeof EntrySchema> {
+function meterOut(deps: ApiDeps, book: PriceBook, org: Org, meter: MeterEntry): Omit<z.input<typeof EntrySchema>, 'allowance'> {
   const times = book.group(org.price_group) ?? ONE;
   return { name: meter.name, label: meter.label, kind: 'meter', pattern: false, ...priceOut(deps, meter.entry, times) };
 }

@@ -3,6 +3,7 @@ import { tokensWithin } from '../accounts/roles/ownTokens.js';
 import { isOrgId } from '../domain/ids.js';
 import { fraction, multiply, NOTHING, parseFraction } from '../pricing/fraction.js';
 import { type DayDetail, type DayOperation, readDay } from '../usage/day.js';
+import { AllowanceSchema, allowancesOf } from './allowances.js';
 import { type ApiDeps, shown } from './deps.js';
 import { noSuchOrg } from './orgs.js';
 import { categoryOf, UnitPriceSchema, unitOf, unitPrice } from './priceWords.js';
@@ -35,6 +36,8 @@ const DaySchema = z
     items: z.array(ItemSchema),
     subtotals: z.array(z.strictObject({ category: z.string(), requests: z.int(), cost: AmountOutSchema })),
     totals: z.strictObject({ requests: z.int(), cost: AmountOutSchema }),
+    /** What is left for the month of this day, of the whole organization. What an allowance covered is an item at price 0. */
+    allowances: z.array(AllowanceSchema),
   })
   .openapi('UsageDay');
 
@@ -53,7 +56,10 @@ export const usageDayRoutes = (deps: ApiDeps): readonly Route[] => [
     handle: async ({ params, query, reach }) => {
       const onlyTokens = await tokensWithin(deps.db, params.org, reach);
       const filter = { onlyTokens, tokenIds: query.token_id ?? [], agents: query.agent ?? [], conversations: query.conversation ?? [] };
-      const day = await readDay({ db: deps.db, orgId: params.org, date: params.date, filter });
+      const [day, allowances] = await Promise.all([
+        readDay({ db: deps.db, orgId: params.org, date: params.date, filter }),
+        allowancesOf(deps, params.org, params.date),
+      ]);
       if (!day) return noSuchOrg();
       const byCategory = new Map<string, { requests: number; cost: number }>();
       for (const { endpoint, requests, cost } of day.operations) {
@@ -73,6 +79,7 @@ export const usageDayRoutes = (deps: ApiDeps): readonly Route[] => [
             sums.reduce((sum, [, one]) => sum + one.cost, 0),
           ),
         },
+        allowances,
       });
     },
   }),

@@ -20,7 +20,10 @@ export interface MeterEvent {
 /** Sold by time, so that its quantity is a number of seconds. */
 export const isTimed = (meter: MeterEntry): boolean => meter.entry.stepSeconds > 0;
 
-/** Events with their prices: the meter's, times the organization's group. Undefined when that group is not defined. */
+/**
+ * Events with their full prices: the meter's, times the organization's group. What an allowance takes off is decided where
+ * they are booked. Undefined when that group is not defined.
+ */
 export function priceEvents(what: {
   readonly org: Pick<Org, 'org_id' | 'price_group'>;
   readonly book: PriceBook;
@@ -50,7 +53,10 @@ export function priceEvents(what: {
       agent: event.agent,
       conversation: event.conversation,
     };
-    return { eventId: event.eventId, critical: meter.critical, charge: made };
+    const [line] = breakdown.lines;
+    const { allowance: units, critical } = meter;
+    const allowance = units !== null && line ? { meter: action, units, quantity: line.quantity, rate: line.rate } : null;
+    return { eventId: event.eventId, critical, allowance, charge: made };
   });
 }
 

@@ -1,5 +1,5 @@
 import type { CreditValue } from '../domain/credits.js';
-import type { MeterPrice, ModelPrice, PartBounds, PriceRule, PriceSource } from '../domain/prices.js';
+import { isMeter, type MeterPrice, type ModelPrice, type PartBounds, type PriceRule, type PriceSource } from '../domain/prices.js';
 import type { Cursor } from './cursor.js';
 import { meant } from './finding.js';
 import { readRatesRule } from './rates.js';
@@ -107,7 +107,8 @@ function readBounds(at: Cursor, defaults: PartBounds): PartBounds {
   return { image: tokens(image, defaults.image), audio: tokens(audio, defaults.audio), file: tokens(file, defaults.file) };
 }
 
-const METER_KEYS = ['label', 'per', 'price', 'step', 'critical', 'free'] as const;
+const METER_KEYS = ['label', 'per', 'price', 'step', 'critical', 'free', 'allowance'] as const;
+const ALLOWANCE = { min: 1, max: 1_000_000_000 };
 
 function readMeter(name: string, at: Cursor): readonly MeterPrice[] {
   if (!/^[a-z][a-z0-9_.:-]{0,63}$/.test(name))
@@ -121,13 +122,20 @@ function readMeter(name: string, at: Cursor): readonly MeterPrice[] {
       ? readExact(field.price)
       : field.price.wrong('a price above 0, or free: true', { found: 'no price' });
   const step = or(field.step, readStep, 1);
+  const seconds = per && SECONDS.get(per.unit);
+  if (seconds === undefined && isMeter(name))
+    at.wrong('another name, because requests are measured by this one', { found: `the name "${name}"` });
+  const allowance = or(field.allowance, (here) => readWhole(here, ALLOWANCE), undefined);
+  if (free && field.allowance.exists) field.allowance.wrong('an allowance only for what has a price', { found: 'free: true' });
   if (per === undefined || amount === undefined) return [];
   const label = or(field.label, (here) => readText(here, { max: 100 }), name);
   const critical = or(field.critical, readBoolean, true);
-  const seconds = SECONDS.get(per.unit);
   if (seconds === undefined && field.step.exists) field.step.wrong('a step only for what is priced by time', { found: 'a step' });
   return [
-    { name, label, unit: per.unit, amount, per: per.count * (seconds ?? 1), stepSeconds: seconds === undefined ? 0 : step, critical, free },
+    {
+      ...{ name, label, unit: per.unit, amount, per: per.count * (seconds ?? 1), stepSeconds: seconds === undefined ? 0 : step },
+      ...{ critical, free, ...(allowance === undefined || free ? {} : { allowance: allowance * (seconds ?? 1) }) },
+    },
   ];
 }
 

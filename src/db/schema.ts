@@ -149,6 +149,13 @@ export const limitVersions = pgTable('limit_versions', {
   changed_by: text(),
 });
 
+export const allowanceUse = pgTable('allowance_use', {
+  org_id: text().notNull(),
+  month: date().notNull(),
+  meter: text().notNull(),
+  used: whole().notNull(),
+});
+
 export const meterEvents = pgTable('meter_events', {
   org_id: text().notNull(),
   event_id: text().notNull(),

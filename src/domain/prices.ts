@@ -84,19 +84,25 @@ export interface ModelFacts {
   readonly bounds?: Partial<PartBounds>;
 }
 
-export type Meter =
-  | 'request'
-  | 'input'
-  | 'cached_input'
-  | 'cache_write_5m'
-  | 'cache_write_1h'
-  | 'output'
-  | 'reasoning'
-  | 'audio_input'
-  | 'audio_output'
-  | 'image'
-  | 'second'
-  | 'character';
+/** What requests are measured by. */
+const METERS = [
+  'request',
+  'input',
+  'cached_input',
+  'cache_write_5m',
+  'cache_write_1h',
+  'output',
+  'reasoning',
+  'audio_input',
+  'audio_output',
+  'image',
+  'second',
+  'character',
+] as const;
+
+export type Meter = (typeof METERS)[number];
+
+export const isMeter = (name: string): name is Meter => (METERS as readonly string[]).includes(name);
 
 /** A rate that is not stated is not charged, except the subsets: they cost what the whole costs (`docs/prices.md`). */
 export type Rates = { readonly [Name in Meter]?: Rate } & {
@@ -132,4 +138,6 @@ export interface MeterPrice {
   readonly stepSeconds: number;
   readonly critical: boolean;
   readonly free: boolean;
+  /** So many units of an organization's month cost nothing; of seconds for what is sold by time. Absent = none. */
+  readonly allowance?: number;
 }

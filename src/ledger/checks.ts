@@ -136,6 +136,19 @@ export const CHECKS: readonly Check[] = [
       where u.total <> coalesce(s.cost, 0)`,
   },
   {
+    // Where some rows of a month are let go, what is left of them can only say that too much is counted for.
+    name: 'allowance_counters',
+    counted: 'select count(*) from allowance_use',
+    sql: `with given as (
+        select r.org_id, date_trunc('month', r.day)::date as month, r.model as meter, sum((l ->> 'quantity')::bigint) as used
+        from usage_records r cross join lateral json_array_elements(r.breakdown -> 'lines') l
+        where r.endpoint like 'meter:%' and l ->> 'rate' = '0' group by 1, 2, 3)
+      ${fault(`org_id || ' ' || meter`, 'coalesce(g.used, 0)', 'coalesce(u.used, 0)', `format('organization %s counts %s free units of %s in the month of %s, its rows make %s', org_id, coalesce(u.used, 0), meter, month, coalesce(g.used, 0))`)}
+      from allowance_use u full join given g using (org_id, month, meter)
+      where coalesce(g.used, 0) > coalesce(u.used, 0) or coalesce(g.used, 0) < coalesce(u.used, 0) and not exists (
+        select from usage_past_months p where p.gone_at is not null and p.month between month - interval '1 month' and month + interval '1 month')`,
+  },
+  {
     name: 'rows_have_their_transaction',
     counted: 'select count(*) from usage_records',
     sql: `${fault('r.tx_id', '1', '0', `format('%s usage rows name transaction %s, which does not exist', count(*), r.tx_id)`)}

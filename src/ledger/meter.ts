@@ -3,17 +3,20 @@ import type { Database } from '../db/client.js';
 import type { ChargeEvent } from '../domain/charge.js';
 import { microCredits, ZERO } from '../domain/credits.js';
 import type { OrgId, TokenId } from '../domain/ids.js';
-import { type MeterPosted, type MeterShort, postMeterEvents } from './post.js';
+import { type MeteredEvent, type MeterPosted, type MeterShort, postMeterEvents } from './post.js';
 
 export interface MeterCharge {
   readonly eventId: string;
   /** Goes on when an organization's limit pauses only what is not critical. */
   readonly critical: boolean;
+  /** Its full price. What is booked is less where an allowance covers some of it. */
   readonly charge: ChargeEvent;
+  /** Of this meter so many units of an organization's month cost nothing; the event has `quantity` of them, at `rate` each. */
+  readonly allowance: { readonly meter: string; readonly units: number; readonly quantity: number; readonly rate: string } | null;
 }
 
 export type Metered =
-  | { readonly kind: 'booked'; readonly requestIds: ReadonlyMap<string, string>; readonly avail: number; readonly inForce: boolean }
+  | { readonly kind: 'booked'; readonly events: ReadonlyMap<string, MeteredEvent>; readonly avail: number; readonly inForce: boolean }
   /** Nothing of the batch was booked. */
   | (MeterShort & { readonly inFlight: number })
   | Unavailable;
@@ -33,41 +36,43 @@ export async function chargeMeters(
   const { orgId, events, nowMs } = batch;
   const first = events[0]?.charge;
   if (!first) throw new RangeError('a batch of meter events has at least one event');
-  const total = await costOfNew(db, orgId, events);
+  const sent = { orgId, events: JSON.stringify(events.map(row)), nowMs };
   const hold = { requestId: first.request_id, orgId, tokenId: first.token_id };
-  const aside = total > 0;
-  if (aside) {
-    const note = JSON.stringify({ ...first, cost: 0 });
-    const held = await store.rehold({ ...hold, amount: microCredits(total), floor: ZERO, leaseMs: LEASE_MS, note });
-    if (held.kind === 'unavailable') return held;
-  }
-  const giveBack = async () => {
-    if (aside) await store.settle({ ...hold, kind: 'final', cost: ZERO, event: null });
-  };
+  const note = JSON.stringify({ ...first, cost: 0 });
+  let aside = 0;
   try {
-    const state = await store.inspect(orgId);
-    if (!state) return { kind: 'unavailable', reason: 'not_loaded', maybeDone: false };
-    if ('kind' in state) return state;
-    const running = heldBy(state, hold.requestId);
-    const answer = await postMeterEvents(db, { orgId, events: JSON.stringify(events.map(row)), ...running, nowMs });
-    if (answer.kind === 'short') return { ...answer, inFlight: running.inFlight };
-    return { kind: 'booked', requestIds: answer.requestIds, avail: answer.balance.avail, inForce: await tell(store, orgId, answer) };
+    // What it costs now, then what it costs at most: between the two others may have used the allowance up.
+    for (const amountOf of [() => costNow(db, sent), () => fullPrice(events)]) {
+      const amount = await amountOf();
+      if (amount > 0) {
+        const held = await store.rehold({ ...hold, amount: microCredits(amount), floor: ZERO, leaseMs: LEASE_MS, note });
+        if (held.kind === 'unavailable') return held;
+        aside = amount;
+      }
+      const state = await store.inspect(orgId);
+      if (!state) return { kind: 'unavailable', reason: 'not_loaded', maybeDone: false };
+      if ('kind' in state) return state;
+      const running = heldBy(state, hold.requestId);
+      const answer = await postMeterEvents(db, { ...sent, aside, ...running });
+      if (answer.kind === 'dearer') continue;
+      if (answer.kind === 'short') return { ...answer, inFlight: running.inFlight };
+      return { kind: 'booked', events: answer.events, avail: answer.balance.avail, inForce: await tell(store, orgId, answer) };
+    }
   } finally {
-    await giveBack();
+    if (aside > 0) await store.settle({ ...hold, kind: 'final', cost: ZERO, event: null });
   }
+  throw new Error(`a batch of meter events of ${orgId} cost more than its full price`);
 }
 
-/** A batch that is repeated needs nothing set aside. Whether it is one is decided later, by Postgres; this only spares others. */
-async function costOfNew(db: Database, orgId: OrgId, events: readonly MeterCharge[]): Promise<number> {
-  const costs = new Map(events.toReversed().map(({ eventId, charge }) => [eventId, charge.cost]));
-  const known = await db.query<{ id: string }>(
-    'select event_id as id from meter_events where org_id = $1 and event_id = any ($2::text[])',
-    [orgId, [...costs.keys()]],
-    { idempotent: true },
-  );
-  for (const { id } of known) costs.delete(id);
-  return [...costs.values()].reduce((sum, cost) => sum + cost, 0);
+/** A batch that is repeated, or covered by an allowance, needs nothing set aside. Postgres decides later; this spares others. */
+async function costNow(db: Database, { orgId, events }: { readonly orgId: OrgId; readonly events: string }): Promise<number> {
+  const row = await db.one<{ cost: number }>('select coalesce(sum(cost), 0)::bigint as cost from price_metered($1, $2)', [orgId, events], {
+    idempotent: true,
+  });
+  return row?.cost ?? 0;
 }
+
+const fullPrice = (events: readonly MeterCharge[]): number => events.reduce((sum, { charge }) => sum + charge.cost, 0);
 
 /** Before the hold is given back, so that the credits are never seen as free in between. */
 async function tell(store: CreditStore, orgId: OrgId, { balance, tokens }: MeterPosted): Promise<boolean> {
@@ -86,4 +91,4 @@ function heldBy(state: OrgState, ownId: string): { held: number; inFlight: numbe
   return { held: inFlight + pending, inFlight, tokenHeld: Object.fromEntries(byToken) };
 }
 
-const row = ({ eventId, critical, charge }: MeterCharge) => ({ event_id: eventId, critical, charge });
+const row = ({ eventId, critical, allowance, charge }: MeterCharge) => ({ event_id: eventId, critical, allowance, charge });

@@ -188,50 +188,62 @@ interface RedemptionRow {
 
 export type MeterShort = {
   readonly kind: 'short';
-  readonly scope: 'balance' | 'quota' | 'limit' | 'non_critical';
+  readonly scope: 'balance' | 'quota' | 'member' | 'limit' | 'non_critical';
   readonly window: 'total' | 'daily' | 'weekly' | 'monthly' | null;
   readonly required: number;
   readonly available: number;
   readonly resetsAtMs: number | null;
 };
 
+export interface MeteredEvent {
+  /** Another one than was sent means: it was booked before. */
+  readonly requestId: string;
+  readonly cost: number;
+  /** Units of it that an allowance covered. */
+  readonly free: number;
+}
+
 export interface MeterPosted {
   readonly kind: 'booked';
-  /** The request id under which each event stands; another one than was sent means: it was booked before. */
-  readonly requestIds: ReadonlyMap<string, string>;
+  readonly events: ReadonlyMap<string, MeteredEvent>;
   readonly balance: Balance;
   readonly tokens: readonly TokenUse[];
 }
 
 /**
  * Books a batch of meter events, entirely or not at all: `events` is the text of a JSON array of {event_id, critical,
- * charge}, `held` what the hot store has set aside. Tell the hot store afterwards.
+ * allowance, charge}, `aside` what was set aside for them, `held` what the hot store has set aside besides. `dearer`: more has
+ * to be set aside first. Tell the hot store afterwards.
  */
 export async function postMeterEvents(
   db: Database,
-  batch: { orgId: OrgId; events: string; held: number; tokenHeld: Readonly<Record<string, number>>; nowMs: number },
-): Promise<MeterPosted | MeterShort> {
+  batch: { orgId: OrgId; events: string; aside: number; held: number; tokenHeld: Readonly<Record<string, number>>; nowMs: number },
+): Promise<MeterPosted | MeterShort | { readonly kind: 'dearer' }> {
   const row = await db.one<MeterRow>(
-    'select * from post_meter_events($1, $2, $3, $4::text::jsonb, $5::timestamptz)',
-    [batch.orgId, batch.events, batch.held, JSON.stringify(batch.tokenHeld), new Date(batch.nowMs)],
+    'select * from post_metered($1, $2, $3, $4, $5::text::jsonb, $6::timestamptz)',
+    [batch.orgId, batch.events, batch.aside, batch.held, JSON.stringify(batch.tokenHeld), new Date(batch.nowMs)],
     { timeoutMs: POST_MS, idempotent: true },
   );
-  if (!row) throw new Error('post_meter_events gave no answer');
+  if (!row) throw new Error('post_metered gave no answer');
+  if (row.scope === 'aside') return { kind: 'dearer' };
   if (row.scope !== null) {
     const { scope, quota_window: window, required, available } = row;
     return { kind: 'short', scope, window, required, available: available ?? 0, resetsAtMs: row.resets_at?.getTime() ?? null };
   }
   const balance = balanceOf({ ...row, avail: row.avail ?? 0, month_ends_ms: row.month_ends_at.getTime() });
-  return { kind: 'booked', requestIds: new Map(Object.entries(row.ids ?? {})), balance, tokens: (row.tokens ?? []).map(tokenUse) };
+  const events = Object.entries(row.events ?? {}).map(
+    ([id, { request_id, cost, free }]) => [id, { requestId: request_id, cost, free }] as const,
+  );
+  return { kind: 'booked', events: new Map(events), balance, tokens: (row.tokens ?? []).map(tokenUse) };
 }
 
 interface MeterRow {
-  readonly scope: MeterShort['scope'] | null;
+  readonly scope: MeterShort['scope'] | 'aside' | null;
   readonly quota_window: MeterShort['window'];
   readonly required: number;
   readonly available: number | null;
   readonly resets_at: Date | null;
-  readonly ids: Readonly<Record<string, string>> | null;
+  readonly events: Readonly<Record<string, { readonly request_id: string; readonly cost: number; readonly free: number }>> | null;
   readonly avail: number;
   readonly balance_version: number;
   readonly month_spent: number;

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { ModelFacts, ModelPrice, PartBounds, PriceRule, PriceSource } from '../domain/prices.js';
+import { isMeter, type ModelFacts, type ModelPrice, type PartBounds, type PriceRule, type PriceSource } from '../domain/prices.js';
 import { canonicalJson } from './canonical.js';
 import { defaultModels } from './defaults.js';
 import { compileRates, freeEntry, type PriceEntry } from './entry.js';
@@ -37,6 +37,8 @@ export interface MeterEntry {
   readonly label: string;
   readonly unit: string;
   readonly critical: boolean;
+  /** Units (seconds, for what is sold by time) of each month that cost nothing. */
+  readonly allowance: number | null;
   readonly entry: PriceEntry;
 }
 
@@ -207,12 +209,17 @@ function merged(facts: readonly ModelFacts[]): ModelFacts {
 }
 
 function meterOf(meter: PriceSource['meters'][number], base: Fraction): MeterEntry {
-  const { name, label, unit, critical, amount, per, stepSeconds } = meter;
+  const { name, label, unit, critical, amount, per, stepSeconds, allowance = null } = meter;
+  // What a request reports under such a name is counted by other rules, so its price would never be found.
+  if (stepSeconds === 0 && isMeter(name))
+    throw new RangeError(`the meter "${name}" has the name of something that requests are measured by`);
+  if (allowance !== null && !(Number.isSafeInteger(allowance) && allowance > 0))
+    throw new RangeError(`the allowance of the meter "${name}" must be a whole number above 0`);
   const options = { pattern: name, origin: 'config', base } as const;
   const rate = { by: 'credits', amount, per } as const;
   const rates = stepSeconds > 0 ? { second: rate } : { custom: [{ meter: name, rate }] };
   const entry = meter.free ? freeEntry({}, options) : compileRates({ kind: 'rates', rates, tiers: [], stepSeconds }, options);
-  return Object.freeze({ name, label, unit, critical, entry });
+  return Object.freeze({ name, label, unit, critical, allowance, entry });
 }
 
 function listed(compiled: Compiled): ListedModel[] {

@@ -1,4 +1,4 @@
-import { EXACT, type PriceRule } from '../domain/prices.js';
+import { EXACT, isMeter, type PriceRule } from '../domain/prices.js';
 
 /** Whether stored JSON really is a price rule; used for prices of an organization's own, which were not read from YAML. */
 export function isPriceRule(value: unknown): value is PriceRule {
@@ -16,14 +16,10 @@ export function isPriceRule(value: unknown): value is PriceRule {
   }
 }
 
-const METERS: ReadonlySet<string> = new Set(
-  'request input cached_input cache_write_5m cache_write_1h output reasoning audio_input audio_output image second character'.split(' '),
-);
-
 function isRates(value: unknown): boolean {
   if (!isRecord(value)) return false;
   return Object.entries(value).every(([name, rate]) => {
-    if (name !== 'custom') return METERS.has(name) && isRate(rate);
+    if (name !== 'custom') return isMeter(name) && isRate(rate);
     return Array.isArray(rate) && rate.every((item) => isRecord(item) && typeof item['meter'] === 'string' && isRate(item['rate']));
   });
 }

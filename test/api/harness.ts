@@ -15,6 +15,7 @@ import { type Database, openDatabase } from '../../src/db/client.js';
 import { systemClock } from '../../src/domain/clock.js';
 import { amountOut, MICRO_PER_CREDIT, microCredits } from '../../src/domain/credits.js';
 import type { OrgId } from '../../src/domain/ids.js';
+import type { MeterPrice } from '../../src/domain/prices.js';
 import { createMailer } from '../../src/mail/mailer.js';
 import { buildBook } from '../../src/pricing/book.js';
 import { createTokenCounter } from '../../src/pricing/tokens.js';
@@ -66,6 +67,8 @@ export interface Rig {
 export interface ApiOptions {
   readonly reconcile?: LedgerPort['reconcile'];
   readonly store?: (real: CreditStore) => CreditStore;
+  /** What is sold outside /v1. */
+  readonly meters?: readonly MeterPrice[];
   /** Sessions are those of real cookies, of people who signed in; says what is different about them. */
   readonly people?: Partial<PeopleDeps>;
 }
@@ -132,7 +135,7 @@ export function rigOf(db: Database, store: CreditStore, options: ApiOptions): Ri
     credits: { base: '200', value: { amount: '0.01', currency: 'USD' } },
     groups: [{ name: 'vip', times: '0.8' }],
     models: [],
-    meters: [],
+    meters: options.meters ?? [],
     unpriced: { kind: 'reject' },
     defaults: false,
     demo: true,

@@ -248,6 +248,17 @@ test('Redis without Postgres is refused with a sentence', () => {
   );
 });
 
+test('an allowance is so many of the unit, and in seconds where that is a time', () => {
+  const { prices } = good(
+    'meters: { trace: { per: 1K traces, price: 2, allowance: 10000 }, call: { per: minute, price: 3, step: 30s, allowance: 5 }, q: { per: query, price: 1 } }',
+  );
+  expect(prices.meters.map(({ allowance }) => allowance)).toEqual([10_000, 300, undefined]);
+  const wrong = (meter: string) => errors(`meters: { ${meter} }`).map(({ path }) => path);
+  expect(wrong('t: { per: trace, price: 1, allowance: 0 }')).toEqual(['meters.t.allowance']);
+  expect(wrong('t: { per: trace, free: true, allowance: 5 }')).toEqual(['meters.t.allowance']);
+  expect(wrong('image: { per: picture, price: 1 }')).toEqual(['meters.image']);
+});
+
 test('a null value of a credit means that it is not published', () => {
   expect(good('credits: { value: null }').settings.credits.value).toBeNull();
   expect(good('credits: { base: 200 }').settings.credits.value).toEqual({ amount: '0.01', currency: 'USD' });
