@@ -1,6 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { command } from '../../test/support/redis.js';
+import { readJournals } from '../journals.js';
 import type { Product } from '../product.js';
 import { randomFrom } from '../random.js';
 import { checkBooks, quiet } from '../torture/books.js';
@@ -87,17 +86,21 @@ interface Deploys {
   readonly unready: number[];
   readonly exits: number[];
   readonly gone: number[];
+  /** Lines of the journals that could be read, before and after each end: a check that reads nothing finds nothing. */
+  readonly lines: number[];
   readonly windows: [from: number, to: number][];
   readonly refused: Entry[];
   readonly violations: string[];
 }
 
-const emptyDeploys = (): Deploys => ({ open: [], unready: [], exits: [], gone: [], windows: [], refused: [], violations: [] });
+const emptyDeploys = (): Deploys => ({ open: [], unready: [], exits: [], gone: [], lines: [], windows: [], refused: [], violations: [] });
 
 async function deploy(product: Product, balancer: Balancer, prober: Prober, seen: Deploys): Promise<void> {
   seen.open.push(balancer.openTo(product.port));
   // What a question takes on this machine just now says nothing about the server.
   const usualMs = quantile((await prober.times(`${product.url}/readyz`, 600)).ms, 0.9);
+  const before = readJournals(product.data);
+  if (before.unsettled.size === 0) seen.violations.push('the journal of a server with live streams has no open request');
   const from = Date.now();
   const unready = prober.untilBad(`${product.url}/readyz`);
   const ended = product.terminate();
@@ -108,25 +111,10 @@ async function deploy(product: Product, balancer: Balancer, prober: Prober, seen
   if (code !== 0) seen.violations.push(`SIGTERM ended with exit code ${code}`);
   const said = product.output();
   if (/only in the journal/.test(said)) seen.violations.push('a server ended before everything was settled');
-  const left = await unbooked(product);
-  if (left > 0) seen.violations.push(`${left} lines of the journal were not settled when the server ended`);
+  const { lines, unsettled } = readJournals(product.data);
+  seen.lines.push(before.lines, lines);
+  if (unsettled.size > 0) seen.violations.push(`${unsettled.size} requests of the journal were not settled when the server ended`);
   await product.start();
-}
-
-/** Lines that promise something, whose request has no settlement behind it. */
-async function unbooked(product: Product): Promise<number> {
-  const root = join(product.data, 'journal');
-  const held = new Set<string>();
-  for (const slot of readdirSync(root)) {
-    for (const name of readdirSync(join(root, slot))) {
-      for (const line of readFileSync(join(root, slot, name), 'utf8').split('\n')) {
-        const [kind, id = ''] = line.split('\t');
-        if (kind === 'h') held.add(id);
-        if (kind === 's') held.delete(id);
-      }
-    }
-  }
-  return held.size;
 }
 
 const REPLACED_MS = 150_000;
@@ -180,6 +168,7 @@ function outcome(
       ['lost', total.lost],
       ['drift µcr', total.drift],
       ['refused with a retry hint before the balancer noticed', seen.refused.length],
+      ['lines of the journals looked at for what is not settled', seen.lines.reduce((sum, lines) => sum + lines, 0)],
       ['/readyz 503 after, median ms', unready],
       ['/readyz 503 after, worst ms', worst(seen.unready)],
       ['exit after the last stream, median ms', quantile(seen.exits, 0.5)],
