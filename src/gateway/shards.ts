@@ -1,6 +1,6 @@
 import type { CreditStore, ShardState } from '../credits/store.js';
 
-/** What the hot store's shards look like, asked twice a second for everybody in this process who wants to know. */
+/** What the hot store's shards look like, asked four times a second for everybody in this process who wants to know. */
 export interface ShardWatch {
   /** Null while the store does not answer. */
   readonly states: readonly ShardState[] | null;
@@ -9,7 +9,7 @@ export interface ShardWatch {
   close(): void;
 }
 
-const LOOK_EVERY_MS = 500;
+const LOOK_EVERY_MS = 250;
 const LOOK_TIMEOUT_MS = 1_500;
 
 export function watchShards(store: CreditStore): ShardWatch {

@@ -30,7 +30,7 @@ const AT_ONCE = 4;
 
 /** Fills an empty, replaced or rolled-back hot store from Postgres: terms, balances and token use are set, never added. */
 export function createHeal(options: HealOptions): Heal {
-  const { db, store, owner, reholdMs = 1_500, pageSize = 1_000, leaseMs = 30_000, everyMs = 500 } = options;
+  const { db, store, owner, reholdMs = 1_000, pageSize = 1_000, leaseMs = 30_000, everyMs = 250 } = options;
 
   const fill = async (shard: string): Promise<number> => {
     let after = '';
@@ -52,10 +52,12 @@ export function createHeal(options: HealOptions): Heal {
     if (!(await takeLease(db, LEASE, owner, leaseMs))) return { kind: 'standby' };
     const started = Date.now();
     for (const shard of broken) if (shard.state === 'absent') await store.transition(shard.shard, shard, 'filling');
+    // Gateways see it as soon as it is being filled, and put back what they have while it is.
+    const openFromMs = Date.now() + reholdMs;
     const names = new Set(broken.map((shard) => shard.shard));
     const filling = await statesOf(store, names, 'filling');
     const counts = await inTurns(filling, AT_ONCE, (shard) => fill(shard.shard));
-    await new Promise((go) => setTimeout(go, reholdMs));
+    await new Promise((go) => setTimeout(go, Math.max(0, openFromMs - Date.now())));
     // Opened by compare-and-set on the very state that was filled: a store replaced meanwhile stays closed and is next.
     await Promise.all(filling.map((shard) => store.transition(shard.shard, shard, 'open')));
     await giveLease(db, LEASE, owner);
