@@ -6,6 +6,7 @@ import { type ApiDeps, shown } from './deps.js';
 import { LogSchema, logOut } from './logShape.js';
 import { AmountOutSchema, TimeOut, timeOut, timeOutOrNull } from './schemas.js';
 
+const Tokens = z.strictObject({ input: z.int(), output: z.int() });
 const Exact = z.string().regex(/^\d+(\/\d+)?$/);
 
 export const LogDetailSchema = LogSchema.extend({
@@ -44,6 +45,30 @@ export const LogDetailSchema = LogSchema.extend({
     /** Who counted what was charged. */
     source: z.enum(['upstream', 'estimated']),
     all: z.record(z.string(), z.number()),
+    /** What the upstream said, as far as it said anything that can be true. */
+    upstream: Tokens.nullable(),
+    /** What we counted with the tokenizer; most requests need no count of ours. */
+    tokenizer: Tokens.nullable(),
+  }),
+  /** Every try at an upstream, in order. */
+  routing: z.array(
+    z.strictObject({
+      upstream: z.string(),
+      /** What it answered; null when it did not. */
+      status: z.int().nullable(),
+      failure: z.string().nullable(),
+      /** Until that was known; null when it went as usual, where only the whole is kept. */
+      ms: z.int().nullable(),
+    }),
+  ),
+  timeline: z.strictObject({
+    received_at: TimeOut,
+    /** All further times are milliseconds from the last byte of the request. Null = under a second, which is not kept. */
+    held_ms: z.int().nullable(),
+    extensions: z.array(z.strictObject({ ms: z.int(), held: AmountOutSchema })),
+    /** Of a stream. */
+    first_byte_ms: z.int().nullable(),
+    settled_ms: z.int(),
   }),
   corrections: z.array(
     z.strictObject({ at: TimeOut, from_kind: z.string(), to_kind: z.string(), from: AmountOutSchema, to: AmountOutSchema }),
@@ -88,7 +113,15 @@ export function logDetailOut(deps: ApiDeps, row: LogDetail): z.input<typeof LogD
       beyond: amount(Math.max(0, row.cost - row.held)),
       settled_after_ms: row.latency_ms,
     },
-    counting: { source: row.source, all: countsOf(row) },
+    counting: { source: row.source, all: countsOf(row), ...countersOf(row) },
+    routing: routingOf(row),
+    timeline: {
+      received_at: timeOut(row.ts),
+      held_ms: row.trace?.held_ms ?? null,
+      extensions: (row.trace?.extended ?? []).map(({ ms, amount: held }) => ({ ms, held: amount(held) })),
+      first_byte_ms: row.ttft_ms,
+      settled_ms: row.latency_ms,
+    },
     corrections: row.corrections.map((one) => ({
       at: timeOut(one.at),
       from_kind: one.old_kind,
@@ -98,6 +131,20 @@ export function logDetailOut(deps: ApiDeps, row: LogDetail): z.input<typeof LogD
     })),
     bucket_debits: row.booked.map((one) => debitOut(deps, one)),
   };
+}
+
+type Detail = z.input<typeof LogDetailSchema>;
+
+/** Where only one of the two counted, its count is the row itself. A request that came to nothing was counted by nobody. */
+function countersOf({ trace, source, input, output, kind, status }: LogDetail): Pick<Detail['counting'], 'upstream' | 'tokenizer'> {
+  const isCounted = kind === 'final' && status !== 'failed' && status !== 'rejected';
+  const own = (who: LogDetail['source']) => (isCounted && source === who ? { input, output } : null);
+  return { upstream: trace?.reported ?? own('upstream'), tokenizer: trace?.counted ?? own('estimated') };
+}
+
+function routingOf({ trace, upstream, http_status, attempts }: LogDetail): Detail['routing'] {
+  if (trace?.tries) return trace.tries.map(({ status = null, failure = null, ...rest }) => ({ ...rest, status, failure }));
+  return attempts === 0 || upstream === '' ? [] : [{ upstream, status: http_status, failure: null, ms: null }];
 }
 
 /** The lines as they add up; what is left to the charge is the one rounding. */

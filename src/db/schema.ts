@@ -308,6 +308,7 @@ export const usageRecords = pgTable('usage_records', {
   ttft_ms: integer(),
   flags: text().array().notNull(),
   attempts: integer().notNull(),
+  trace: json(),
 });
 
 export const usageRollups = pgTable('usage_rollups', {

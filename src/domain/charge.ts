@@ -55,6 +55,28 @@ export interface Breakdown {
   readonly times: string;
 }
 
+/** One try at one upstream: what it answered, or how it failed. */
+export interface Try {
+  readonly upstream: string;
+  readonly status?: number;
+  readonly failure?: string;
+  /** Until that was known. */
+  readonly ms: number;
+}
+
+/** How an unusual request came to its answer. What is not there was as usual. Times are milliseconds from its last byte. */
+export interface Trace {
+  /** In order, when there was more than the one that answered. */
+  tries?: Try[];
+  /** How long its credits took to be set aside, when that was long. */
+  held_ms?: number;
+  /** When the hold grew, and to how much. */
+  extended?: { readonly ms: number; readonly amount: number }[];
+  /** When we counted although the upstream had said something: both. */
+  reported?: { readonly input: number; readonly output: number };
+  counted?: { readonly input: number; readonly output: number };
+}
+
 /**
  * One settled request on its way to the ledger. The gateway writes it, the hot store carries it unread, the drain hands
  * it to Postgres as it is. Its names are the columns of `usage_records`.
@@ -96,4 +118,5 @@ export interface ChargeEvent {
   /** Short machine words about anything unusual: `usage_absurd`, `usage_missing`, `zero_usage_with_output` … */
   readonly flags: readonly string[];
   readonly attempts: number;
+  readonly trace?: Trace | null;
 }

@@ -4,6 +4,7 @@ import type { TokenCounter } from '../pricing/tokens.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { ReportedUsage } from '../upstreams/usage.js';
+import { traceOf } from './event.js';
 import type { AdmittedExchange, Outcome } from './exchange.js';
 
 const BYTES_PER_TOKEN = 4;
@@ -25,6 +26,8 @@ export async function countUsage(
   if (reported.kind === 'none' && outcome.whole) flags.push('usage_missing');
   if (reported.kind === 'usage') {
     const { usage } = reported;
+    const [said, found] = [usage, ours].map(({ input, output }) => ({ input, output }));
+    Object.assign(traceOf(exchange), { reported: said, counted: found });
     if (outcome.whole && !counted.delivered) return { usage, source: 'upstream', flags: [...flags, ...reported.flags] };
     if (usage.input > ours.input || usage.output > ours.output) {
       const larger = { ...usage, input: Math.max(usage.input, ours.input), output: Math.max(usage.output, ours.output) };

@@ -1,4 +1,4 @@
-import { type Breakdown, NO_USAGE, type RequestStatus, type Usage, type UsageSource } from '../domain/charge.js';
+import { type Breakdown, NO_USAGE, type RequestStatus, type Trace, type Usage, type UsageSource } from '../domain/charge.js';
 import type { Exchange, PricedCandidate } from './exchange.js';
 
 /** The facts of an ending that the ledger keeps. */
@@ -34,8 +34,16 @@ export function chargeEvent(exchange: Exchange, ending: Ending): string {
     `${whoOf(exchange)},${served},"kind":"${ending.kind}","status":"${ending.status}","http_status":${ending.httpStatus},` +
     `"cost":${ending.cost},"held":${ending.held},${beyond}"source":"${ending.source}","usage":${usageJson(ending.usage)},` +
     `"price_version":"${ending.priceVersion}","breakdown":${breakdownJson(ending.breakdown)},${reason}` +
-    `"latency_ms":${ending.latencyMs},${firstByte}${flags}"attempts":${ending.attempts}}`
+    `"latency_ms":${ending.latencyMs},${firstByte}${flags}"attempts":${ending.attempts}${exchange.trace === null ? '' : traceJson(exchange.trace)}}`
   );
+}
+
+const traceJson = (trace: Trace): string => `,"trace":${storable(JSON.stringify(trace))}`;
+
+/** Most requests are as usual, and never have one. */
+export function traceOf(exchange: Exchange): Trace {
+  exchange.trace ??= {};
+  return exchange.trace;
 }
 
 /** Nothing is said of what was not used; the drain knows that a count which is not there is 0. */

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CreditStore } from '../credits/store.js';
-import type { RequestStatus } from '../domain/charge.js';
+import type { RequestStatus, Trace } from '../domain/charge.js';
 import type { Clock } from '../domain/clock.js';
 import type { MicroCredits } from '../domain/credits.js';
 import type { RequestId } from '../domain/ids.js';
@@ -78,6 +78,8 @@ export interface Exchange {
   gone: boolean;
   /** The half of every row of this request that never changes, once somebody has written it. */
   who: string | null;
+  /** Made by the first who has something unusual to tell. */
+  trace: Trace | null;
   admission: Admission | null;
 }
 

@@ -2,7 +2,7 @@ import { NO_USAGE } from '../domain/charge.js';
 import { type MicroCredits, ZERO } from '../domain/credits.js';
 import { charge } from '../pricing/charge.js';
 import type { GatewayError } from './errors.js';
-import { orphanNote } from './event.js';
+import { orphanNote, traceOf } from './event.js';
 import type { AdmittedExchange, GatewayParts, PricedCandidate } from './exchange.js';
 import type { HeldLine } from './journal.js';
 
@@ -28,6 +28,8 @@ const BYTES_PER_TOKEN = 8;
 const CHECKPOINT_EVERY_MS = 1_000;
 /** A stream asks for more when it has used this share of its hold, so that the answer is there before it runs out. */
 const OUTGROWN = 0.75;
+/** Each makes a hold half as large again, so nobody ever comes near this. */
+const EXTENSIONS_MAX = 50;
 
 export function createLease(parts: GatewayParts, exchange: AdmittedExchange): Lease {
   return new RunningLease(parts, exchange);
@@ -109,10 +111,20 @@ class RunningLease implements Lease {
     const amount = amountWanted(parts, exchange, progress, floor.cost);
     const { leaseMs, onExhaustion } = parts.settings;
     const answer = await parts.store.extend({ ...this.ids, amount, floor: floor.cost, leaseMs, note: floor.note(amount) });
-    if (answer.kind === 'extended') exchange.admission.amount = answer.amount;
+    if (answer.kind === 'extended') this.extended(answer.amount);
     if (answer.kind === 'gone') await this.rehold();
     const exhausted = answer.kind === 'short' && floor.cost >= exchange.admission.amount;
     if (!this.over && exhausted && onExhaustion === 'cut') progress.cut(outOfCredits());
+  }
+
+  private extended(amount: MicroCredits): void {
+    const { admission, startedMs } = this.exchange;
+    if (amount > admission.amount) {
+      const trace = traceOf(this.exchange);
+      trace.extended ??= [];
+      if (trace.extended.length < EXTENSIONS_MAX) trace.extended.push({ ms: Math.max(0, Date.now() - startedMs), amount });
+    }
+    admission.amount = amount;
   }
 
   /** Swept while we were frozen, or lost with the store; the request runs, so its hold has to stand. */

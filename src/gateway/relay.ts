@@ -5,6 +5,7 @@ import type { Caller } from './authenticate.js';
 import { readBody } from './body.js';
 import type { Endpoint } from './endpoints.js';
 import { badRequest, type GatewayError, internalError, sendError, unavailable } from './errors.js';
+import { traceOf } from './event.js';
 import type { AdmittedExchange, Exchange, GatewayParts } from './exchange.js';
 import { parseBody } from './parse.js';
 import { Transfer } from './transfer.js';
@@ -72,6 +73,7 @@ async function prepare(
     bytes: read.bytes,
     gone: res.destroyed,
     who: null,
+    trace: null,
     admission: null,
   };
   const admitted = await admit(parts, exchange);
@@ -81,6 +83,9 @@ async function prepare(
   return exchange as AdmittedExchange;
 }
 
+/** Longer than this, somebody will want to know where the time went. */
+const SLOW_HOLD_MS = 1_000;
+
 function transfer(parts: GatewayParts, exchange: AdmittedExchange): void {
   const { endpoint, res, startedMs } = exchange;
   const running = new Transfer(parts, exchange, (ending) => {
@@ -88,7 +93,9 @@ function transfer(parts: GatewayParts, exchange: AdmittedExchange): void {
     parts.tally.ended({ endpoint: endpoint.path, status: res.statusCode, ending, ms: Date.now() - startedMs });
   });
   parts.open.add(running);
-  parts.tally.overhead(endpoint.path, Date.now() - startedMs);
+  const heldMs = Date.now() - startedMs;
+  parts.tally.overhead(endpoint.path, heldMs);
+  if (heldMs >= SLOW_HOLD_MS) traceOf(exchange).held_ms = heldMs;
   res.on('close', () => {
     if (!res.writableFinished) running.clientGone();
   });

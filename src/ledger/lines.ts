@@ -164,7 +164,7 @@ function addOther(batch: Batch, text: string): void {
 
 const SHAPE = [
   ...['kind', 'status', 'model', 'served_model', 'endpoint', 'upstream', 'stream', 'http_status', 'debt', 'source'],
-  ...['price_version', 'finish_reason', 'flags', 'attempts'],
+  ...['price_version', 'finish_reason', 'flags', 'attempts', 'trace'],
 ];
 type Loose = Readonly<Record<string, unknown>>;
 const NO_COUNTS: Loose = { ...NO_USAGE };

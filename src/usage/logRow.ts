@@ -36,7 +36,7 @@ export interface LogRow {
 
 /** The row `r` of usage_records as JSON, under the id the client was given. */
 export const LOG_VIEW = `
-  to_jsonb(r) - '{org_id,tx_id,day,operator_loss,meters}'::text[]
+  to_jsonb(r) - '{org_id,tx_id,day,operator_loss,meters,trace}'::text[]
     || jsonb_build_object('request_id', 'req_' || replace(r.request_id::text, '-', ''))`;
 
 /** `req_` + 32 hex digits as the database keeps it. */

@@ -1,4 +1,5 @@
 import type { Database } from '../db/client.js';
+import type { Trace } from '../domain/charge.js';
 import type { OrgId, RequestId } from '../domain/ids.js';
 import { LOG_VIEW, type LogRow, uuidOf } from './logRow.js';
 
@@ -14,6 +15,8 @@ export interface LogDetail extends LogRow {
   readonly seconds: number;
   readonly characters: number;
   readonly meters: Readonly<Record<string, number>> | null;
+  /** Null for whatever went as usual. */
+  readonly trace: Trace | null;
   /** What it was first booked for, before any correction. */
   readonly first_cost: number;
   readonly corrections: readonly Correction[];
@@ -65,7 +68,7 @@ export async function readLog(what: {
 
 const DETAIL = `
   select ${LOG_VIEW} || jsonb_build_object(
-      'day', r.day, 'operator_loss', r.operator_loss, 'meters', r.meters,
+      'day', r.day, 'operator_loss', r.operator_loss, 'meters', r.meters, 'trace', r.trace,
       'first_cost', coalesce((select c.old_cost from usage_corrections c where c.request_id = r.request_id order by c.id limit 1), r.cost),
       'corrections', coalesce((select jsonb_agg(jsonb_build_object('at', c.at, 'old_kind', c.old_kind, 'new_kind', c.new_kind,
           'old_cost', c.old_cost, 'new_cost', c.new_cost) order by c.id)

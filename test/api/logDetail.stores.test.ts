@@ -41,7 +41,12 @@ describe('GET /api/v1/orgs/{org}/logs/{request_id}', () => {
       beyond: amount(0),
       settled_after_ms: 1234,
     });
-    expect(body['counting']).toEqual({ source: 'upstream', all: { input: 100, output: 10 } });
+    const counts = { input: 100, output: 10 };
+    expect(body['counting']).toEqual({ source: 'upstream', all: counts, upstream: counts, tokenizer: null });
+    expect(body['routing']).toEqual([{ upstream: 'openai', status: 200, failure: null, ms: null }]);
+    expect(body['timeline']).toEqual({
+      ...{ received_at: new Date(NOW).toISOString(), held_ms: null, extensions: [], first_byte_ms: null, settled_ms: 1234 },
+    });
     expect(body['corrections']).toEqual([]);
   });
 
@@ -97,5 +102,64 @@ describe('GET /api/v1/orgs/{org}/logs/{request_id}', () => {
       { kind: 'usage', amount: { micro: 15_000 }, exact: true },
       { kind: 'usage_return', amount: { micro: -9_000 }, exact: true, buckets: [{ kind: 'manual', amount: { micro: -9_000 } }] },
     ]);
+  });
+
+  test('200: what did not go as usual is told try by try, with both counts, and by the clock', async () => {
+    await grant(1);
+    const tries = [
+      { upstream: 'one', status: 503, ms: 12 },
+      { upstream: 'one', failure: 'connect', ms: 3 },
+      { upstream: 'openai', status: 200, ms: 40 },
+    ];
+    const trace = {
+      tries,
+      held_ms: 1_200,
+      extended: [{ ms: 4_000, amount: 9_000 }],
+      reported: { input: 1, output: 0 },
+      counted: { input: 100, output: 10 },
+    };
+    const event = requestOf({ org, token, atMs: NOW + 20, over: { attempts: 3, source: 'estimated', stream: true, ttft_ms: 60, trace } });
+    await post(api.db, event);
+    const { body } = await detail(event.request_id);
+    expect(body['routing']).toEqual(tries.map((one) => ({ status: null, failure: null, ...one })));
+    expect(body['counting']).toMatchObject({
+      source: 'estimated',
+      upstream: { input: 1, output: 0 },
+      tokenizer: { input: 100, output: 10 },
+    });
+    expect(body['timeline']).toMatchObject({
+      held_ms: 1_200,
+      extensions: [{ ms: 4_000, held: { micro: 9_000 } }],
+      first_byte_ms: 60,
+      settled_ms: 1234,
+    });
+    const list = await api.call('GET', `/api/v1/orgs/${org}/logs?request_id=${event.request_id}`);
+    expect(JSON.stringify(list.body)).not.toContain('trace');
+  });
+
+  test('200: what came to nothing was counted by nobody; a final brings its own story along', async () => {
+    const failed = requestOf({
+      org,
+      token,
+      atMs: NOW + 30,
+      input: 0,
+      output: 0,
+      over: { status: 'failed', source: 'estimated', http_status: 502 },
+    });
+    const floor = requestOf({ org, token, atMs: NOW + 31, over: { kind: 'floor', status: 'orphaned', source: 'estimated' } });
+    await post(api.db, failed, floor);
+    for (const { request_id } of [failed, floor]) {
+      expect((await detail(request_id)).body['counting']).toMatchObject({ upstream: null, tokenizer: null });
+    }
+    const trace = {
+      tries: [
+        { upstream: 'one', status: 500, ms: 1 },
+        { upstream: 'openai', status: 200, ms: 2 },
+      ],
+    };
+    await post(api.db, { ...requestOf({ org, token, atMs: NOW + 31, over: { trace, attempts: 2 } }), request_id: floor.request_id });
+    const { body } = await detail(floor.request_id);
+    expect(body).toMatchObject({ kind: 'final', attempts: 2 });
+    expect(body['routing']).toMatchObject(trace.tries);
   });
 });

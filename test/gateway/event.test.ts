@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import type { ChargeEvent } from '../../src/domain/charge.js';
 import { NO_USAGE } from '../../src/domain/charge.js';
 import { newOrgId, newRequestId, newTokenId } from '../../src/domain/ids.js';
-import { chargeEvent, orphanNote, rowOf } from '../../src/gateway/event.js';
+import { chargeEvent, orphanNote, rowOf, traceOf } from '../../src/gateway/event.js';
 import type { Exchange } from '../../src/gateway/exchange.js';
 
 const orgId = newOrgId(7);
@@ -19,6 +19,7 @@ function exchange(part: { model: string; headers?: Record<string, string> }): Ex
     endpoint: { path: '/chat/completions' },
     req: { headers: part.headers ?? {} },
     who: null,
+    trace: null,
   } as unknown as Exchange;
 }
 
@@ -89,4 +90,13 @@ test('the short note of a fresh hold grows into the whole row of a request whose
     flags: ['owner_vanished'],
     price_version: 'pv_1',
   });
+});
+
+test('what did not go as usual is told with the row, and text in it cannot break it', () => {
+  const one = exchange({ model: 'm' });
+  const trace = traceOf(one);
+  trace.tries = [{ upstream: nasty, failure: 'connect', ms: 3 }];
+  expect(traceOf(one)).toBe(trace);
+  const row = JSON.parse(chargeEvent(one, ending)) as ChargeEvent;
+  expect(row.trace).toEqual({ tries: [{ upstream: 'a"b\\c\n\ufffd\ufffdé😀', failure: 'connect', ms: 3 }] });
 });

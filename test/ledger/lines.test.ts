@@ -22,6 +22,7 @@ function written(asked: Asked = {}, ending: Partial<Ending> = {}): string {
     endpoint: { path: '/chat/completions' },
     req: { headers: asked.headers ?? {} },
     who: null,
+    trace: null,
   } as unknown as Exchange;
   return chargeEvent(exchange, {
     ...{ kind: 'final', status: 'complete', candidate: undefined, httpStatus: 200, cost: 725, held: 800, debt: false, operatorLoss: 0 },
@@ -94,6 +95,14 @@ test('who pays and what repeats is said once', () => {
   expect({ count, orgs, tokens, txs }).toEqual({ count: 4, orgs: [orgId, other], tokens: [tokenId, tokenId], txs: [1, 2] });
   expect(JSON.parse(shapes)).toHaveLength(2);
   expect(lines.split('\n').map((line) => /^\((\d+),(\d+),/.exec(line)?.slice(1).join())).toEqual(['1,1', '1,1', '1,2', '2,1']);
+});
+
+test('how an unusual request came to its answer travels with what repeats, and usual ones say nothing of it', () => {
+  const trace = { tries: [{ upstream: 'a', status: 503, ms: 4 }] };
+  const told = written().replace(/\}$/, `,"trace":${JSON.stringify(trace)}}`);
+  const { shapes, lines } = linesOf([written(), told]);
+  expect((JSON.parse(shapes) as { trace?: unknown }[]).map((shape) => shape.trace)).toEqual([undefined, trace]);
+  expect(new Set(lines.split('\n').map((line) => line.split(',').length)).size).toBe(1);
 });
 
 test('no text can end a line', () => {

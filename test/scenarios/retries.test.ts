@@ -51,6 +51,10 @@ test('G60: four attempts at the same upstream are one request and one charge', a
   expect(result.status).toBe(200);
   expect(first.requests.length - before).toBe(4);
   expect(row).toMatchObject({ attempts: 4, status: 'complete', charged: { micro: fakeCost(6, 2) } });
+  const { routing } = row as unknown as { routing: { upstream: string; status: number | null; failure: string | null; ms: number }[] };
+  expect(routing.map(({ status, failure }) => status ?? failure)).toEqual([500, 503, expect.any(String), 200]);
+  expect(new Set(routing.map(({ upstream }) => upstream)).size).toBe(1);
+  expect(Math.min(...routing.map(({ ms }) => ms))).toBeGreaterThanOrEqual(0);
   const ids = first.requests.slice(before).map(({ headers }) => headers.get('x-client-request-id'));
   expect(new Set(ids)).toEqual(new Set([row.request_id]));
 });
