@@ -8,7 +8,7 @@ import { readBalance } from './ledger/balance.js';
 import { deduct } from './ledger/deduct.js';
 import { chargeMeters } from './ledger/meter.js';
 import { postGrant } from './ledger/post.js';
-import { projectOrg, projectToken } from './ledger/project.js';
+import { projectMembers, projectOrg, projectToken } from './ledger/project.js';
 import { bookAside, dropAside } from './ledger/setAside.js';
 import { readOrg } from './ledger/snapshot.js';
 
@@ -35,6 +35,7 @@ export function createProjections(db: Database, store: CreditStore): AccountsCon
   return {
     org: async (orgId) => effect(await projectOrg(db, store, orgId)),
     token: async (tokenId) => effect(await projectToken(db, store, tokenId)),
+    members: async (orgId) => effect(await projectMembers(db, store, orgId)),
   };
 }
 

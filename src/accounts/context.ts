@@ -20,6 +20,8 @@ export interface AccountsContext {
 export interface Projections {
   org(orgId: OrgId): Promise<Projected>;
   token(tokenId: TokenId): Promise<Projected>;
+  /** The quotas of the organization's members, and whose its tokens are. */
+  members(orgId: OrgId): Promise<Projected>;
 }
 
 export type Projected = 'projected' | 'unavailable';

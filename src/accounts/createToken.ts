@@ -3,12 +3,14 @@ import { digestOf, newTokenSecret } from '../domain/secrets.js';
 import { nameOf } from './actor.js';
 import { claimKey, type IdempotencyKey } from './claimKey.js';
 import type { AccountsContext, Projected } from './context.js';
-import { QUIET, TOKEN_VIEW, type Token, type TokenChanges } from './token.js';
+import { QUIET, QUOTA_TOKENS_MAX, TOKEN_VIEW, type Token, type TokenChanges } from './token.js';
 
 export type CreatedToken =
   /** The secret is shown here and nowhere else: only a keyed digest of it is stored. */
   | { readonly kind: 'created'; readonly token: Token; readonly secret: string; readonly effect: Projected }
   | { readonly kind: 'unknown_org' }
+  /** Of a member with a monthly quota: each request looks at all of their tokens. */
+  | { readonly kind: 'too_many_tokens' }
   | { readonly kind: 'idempotency_mismatch' };
 
 export async function createToken(what: {
@@ -36,7 +38,7 @@ export async function createToken(what: {
     owner_id: ctx.actor.kind === 'person' && ctx.actor.orgId === orgId ? ctx.actor.id : null,
   };
   const token = (await insert(ctx, orgId, row)) ?? (await existing(ctx, orgId, tokenId));
-  if (!token) return { kind: 'unknown_org' };
+  if (!token) return { kind: (await isFull(ctx, orgId, row.owner_id)) ? 'too_many_tokens' : 'unknown_org' };
   return { kind: 'created', token, secret, effect: await ctx.project.token(tokenId) };
 }
 
@@ -52,7 +54,7 @@ async function insert(ctx: AccountsContext, orgId: OrgId, row: object): Promise<
       select r.token_id, o.org_id, r.name, r.project, r.agent, r.created_by, r.owner_id, r.last_four, r.digest, r.status, r.expires_at, r.quota_total,
         r.quota_daily, r.quota_weekly, r.quota_monthly, r.requests_per_minute, r.tokens_per_minute, r.concurrency, r.critical, r.models, r.ips
       from jsonb_populate_record(null::tokens, $1::text::jsonb) r
-      join organizations o on o.org_id = $2
+      join organizations o on o.org_id = $2 and coalesce(quota_token_count($2, r.owner_id), 0) < ${QUOTA_TOKENS_MAX}
       on conflict (token_id) do nothing
       returning *
     ), audited as (
@@ -65,6 +67,11 @@ async function insert(ctx: AccountsContext, orgId: OrgId, row: object): Promise<
     { idempotent: true },
   );
   return rows[0]?.token;
+}
+
+async function isFull({ db }: AccountsContext, orgId: OrgId, ownerId: string | null): Promise<boolean> {
+  const row = await db.one<{ count: number | null }>('select quota_token_count($1, $2) as count', [orgId, ownerId], { idempotent: true });
+  return (row?.count ?? 0) >= QUOTA_TOKENS_MAX;
 }
 
 async function existing({ db }: AccountsContext, orgId: OrgId, tokenId: TokenId): Promise<Token | undefined> {

@@ -55,6 +55,9 @@ export type TokenChanges = Partial<
   >
 >;
 
+/** How many tokens a member with a monthly quota may have; revoked ones count while they were used this month. */
+export const QUOTA_TOKENS_MAX = 100;
+
 /** Columns that say nothing about what a token may do, or must not be seen in an audit log. */
 export const QUIET = '{digest,grace_digest,terms_version,projected_version,updated_at}';
 

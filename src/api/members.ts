@@ -11,6 +11,7 @@ import {
   setMemberQuota,
   type TokensOfLeaver,
 } from '../accounts/roles/members.js';
+import { QUOTA_TOKENS_MAX } from '../accounts/token.js';
 import { isOrgId, isPersonId } from '../domain/ids.js';
 import { contextFor } from './context.js';
 import { createCursors } from './cursor.js';
@@ -33,7 +34,10 @@ const MemberSchema = z
     tokens: z.int(),
     /** What this person's own tokens were charged in the month that runs. */
     month_spent: AmountOutSchema,
+    /** What their tokens may spend in a month of the organization, together; null = no quota. */
     monthly_quota: AmountOutSchema.nullable(),
+    /** What is left of it, by booked charges; running requests hold some of that. */
+    monthly_quota_remaining: AmountOutSchema.nullable(),
     joined_at: TimeOut,
   })
   .openapi('Member');
@@ -85,7 +89,7 @@ const changeRoute = (deps: ApiDeps): Route =>
     method: 'patch',
     path: '/api/v1/orgs/{org}/members/{person}',
     permission: 'members.write',
-    summary: 'Give a member another role, or a monthly quota for their tokens; it is shown, and not enforced by the gateway yet',
+    summary: 'Give a member another role, or a monthly quota that all of their tokens share; in force for the very next request',
     tag: 'members',
     params: MemberParams,
     body: z.strictObject({
@@ -104,7 +108,9 @@ const changeRoute = (deps: ApiDeps): Route =>
       }
       if (body.monthly_quota !== undefined) {
         const changed = await setMemberQuota({ ...of, monthlyQuota: body.monthly_quota });
+        if (changed.kind === 'too_many_tokens') return tooManyTokens();
         if (changed.kind !== 'changed') return refusedMember(changed);
+        if (changed.effect === 'unavailable') return notInForce('The quota');
       }
       const after = await readMember(of);
       if (!after) return noSuchMember();
@@ -150,6 +156,7 @@ const leaveRoute = (deps: ApiDeps): Route =>
 
 function removed(done: Awaited<ReturnType<typeof removeMember>>): Answer | Problem {
   if (done.kind === 'unknown_heir') return notFound('Whoever is to have the tokens does not belong to this organization.');
+  if (done.kind === 'too_many_tokens') return tooManyTokens();
   if (done.kind !== 'removed') return refusedMember(done);
   return done.effect === 'unavailable' ? notInForce('The removal') : answer(200, { removed: true, tokens: done.tokens });
 }
@@ -169,6 +176,12 @@ function refusedMember(refusal: MemberRefusal): Problem {
   }
 }
 
+export const tooManyTokens = (): Problem =>
+  conflict(
+    'too_many_tokens',
+    `A member with a monthly quota may have ${QUOTA_TOKENS_MAX} tokens; revoked ones count while they were used this month. Revoke some, or lift the quota.`,
+  );
+
 const noSuchMember = (): Problem => notFound('Nobody with this id belongs to this organization.');
 
 const memberOut = (deps: ApiDeps, member: Member, person: MemberPerson | undefined): z.input<typeof MemberSchema> => ({
@@ -181,5 +194,6 @@ const memberOut = (deps: ApiDeps, member: Member, person: MemberPerson | undefin
   tokens: member.tokens,
   month_spent: shown(deps, member.month_spent),
   monthly_quota: member.monthly_quota === null ? null : shown(deps, member.monthly_quota),
+  monthly_quota_remaining: member.monthly_quota === null ? null : shown(deps, Math.max(0, member.monthly_quota - member.month_spent)),
   joined_at: timeOut(member.created_at),
 });

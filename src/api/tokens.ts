@@ -8,6 +8,7 @@ import { isOrgId } from '../domain/ids.js';
 import { contextFor } from './context.js';
 import { createCursors } from './cursor.js';
 import type { ApiDeps } from './deps.js';
+import { tooManyTokens } from './members.js';
 import { noSuchOrg } from './orgs.js';
 import {
   badCursor,
@@ -49,6 +50,7 @@ const createRoute = (deps: ApiDeps): Route =>
       const made = await createToken({ ctx: contextFor(deps, actor), orgId: params.org, input, key });
       if (made.kind === 'unknown_org') return noSuchOrg();
       if (made.kind === 'idempotency_mismatch') return idempotencyMismatch();
+      if (made.kind === 'too_many_tokens') return tooManyTokens();
       if (made.effect === 'unavailable') return notInForce(`The token ${made.token.token_id}`);
       const { token, secret } = made;
       const { id, ...rest } = tokenOut(deps, token);

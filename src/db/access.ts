@@ -44,6 +44,22 @@ export const operatorKeys = pgTable('operator_keys', {
   last_used_at: moment(),
 });
 
+export const memberTerms = pgTable('member_terms', {
+  token_id: text().notNull(),
+  org_id: text().notNull(),
+  person_id: text(),
+  cap: whole(),
+  tokens: text().array(),
+  version: whole().notNull(),
+  told_version: whole().notNull(),
+});
+
+export const quotaShares = pgTable('quota_shares', {
+  org_id: text().notNull(),
+  version: whole().notNull(),
+  shared_version: whole().notNull(),
+});
+
 export const orgMembers = pgTable('org_members', {
   org_id: text().notNull(),
   person_id: text().notNull(),

@@ -21,18 +21,24 @@ export async function readOrg(db: Database, orgId: OrgId): Promise<Omit<OrgSnaps
   return row && orgOf(row);
 }
 
+/** Of which the version of a token's terms is the sum: its own, and those of its member's quota. */
+export interface ToldVersions {
+  readonly own: number;
+  readonly member: number;
+}
+
 /** A token together with its organization's balance, read at one moment: the balance's version dates the use. */
 export async function readToken(
   db: Database,
   tokenId: TokenId,
-): Promise<(OrgSnapshot['tokens'][number] & Pick<OrgSnapshot, 'balance'>) | undefined> {
+): Promise<(OrgSnapshot['tokens'][number] & Pick<OrgSnapshot, 'balance'> & { readonly told: ToldVersions }) | undefined> {
   const row = await db.one<TokenRow & BalanceRow>(
     `select x.*, b.avail, b.version, b.month_spent, ends_ms(b.month_ends_at) as month_ends_ms
      from (${TOKENS} where t.token_id = $1) x join org_balances b on b.org_id = x.org_id`,
     [tokenId],
     READ,
   );
-  return row && { ...tokenOf(row), balance: balanceOf(row) };
+  return row && { ...tokenOf(row), balance: balanceOf(row), told: { own: row.terms_version, member: row.member_version } };
 }
 
 const READ = { idempotent: true, timeoutMs: 30_000 };
@@ -45,8 +51,9 @@ const ORGS = `
 const TOKENS = `
   select t.token_id, t.org_id, t.terms_version, t.digest, t.grace_digest, ends_ms(t.grace_ends_at) as grace_ends_ms, t.status,
     coalesce(ends_ms(t.expires_at), 0) as expires_ms, t.quota_total, t.quota_daily, t.quota_weekly, t.quota_monthly,
-    t.requests_per_minute, t.tokens_per_minute, t.concurrency, t.critical, t.models, t.ips, t.agent, token_use_json(u) as use
-  from tokens t join token_use u on u.token_id = t.token_id`;
+    t.requests_per_minute, t.tokens_per_minute, t.concurrency, t.critical, t.models, t.ips, t.agent, token_use_json(u) as use,
+    coalesce(k.version, 0) as member_version, k.person_id as member_id, k.cap as member_cap, k.tokens as member_tokens
+  from tokens t join token_use u on u.token_id = t.token_id left join member_terms k on k.token_id = t.token_id`;
 
 async function withTokens(db: Database, rows: readonly OrgRow[]): Promise<OrgSnapshot[]> {
   if (rows.length === 0) return [];
@@ -88,13 +95,13 @@ function tokenOf(row: TokenRow): OrgSnapshot['tokens'][number] {
   const terms: TokenTerms = {
     tokenId: row.token_id,
     orgId: row.org_id,
-    version: row.terms_version,
+    version: row.terms_version + row.member_version,
     digest: row.digest,
     grace: row.grace_digest === null ? null : { digest: row.grace_digest, endsAtMs: row.grace_ends_ms ?? 1 },
     status: row.status,
     expiresAtMs: row.expires_ms,
     quotas: caps.flatMap(([window, cap]) => (cap === null ? [] : [{ window, cap: microCredits(cap) }])),
-    member: null,
+    member: memberOf(row),
     requestsPerMinute: row.requests_per_minute,
     tokensPerMinute: row.tokens_per_minute,
     concurrency: row.concurrency,
@@ -104,6 +111,10 @@ function tokenOf(row: TokenRow): OrgSnapshot['tokens'][number] {
     agent: row.agent,
   };
   return { terms, use: tokenUse(row.use) };
+}
+
+function memberOf({ member_id: id, member_cap: cap, member_tokens: tokens }: TokenRow): TokenTerms['member'] {
+  return id === null || cap === null || tokens === null ? null : { id, cap: microCredits(cap), tokens };
 }
 
 const amount = (value: number | null): MicroCredits | null => (value === null ? null : microCredits(value));
@@ -148,4 +159,8 @@ interface TokenRow {
   readonly ips: readonly string[] | null;
   readonly agent: string | null;
   readonly use: TokenUseRow;
+  readonly member_version: number;
+  readonly member_id: string | null;
+  readonly member_cap: number | null;
+  readonly member_tokens: readonly TokenId[] | null;
 }

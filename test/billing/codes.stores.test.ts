@@ -28,7 +28,7 @@ async function codesOf(count: number, amount = 1_000): Promise<string[]> {
     actor: { kind: 'operator' },
     clock: { nowMs: () => Date.now() },
     pepper: PEPPER,
-    project: { org: async () => 'projected', token: async () => 'projected' },
+    project: { org: async () => 'projected', token: async () => 'projected', members: async () => 'projected' },
   };
   const input = { name: 'test', amount, count, validUntil: null, creditsLastS: null, forOrg: null, forNew: false };
   const made = await createCodes({ ctx, input });

@@ -1,6 +1,7 @@
 import type { OrgId, TokenId } from '../../domain/ids.js';
 import { heldBy, isProved, nameOf } from '../actor.js';
-import { type AccountsContext, type Page, pageOf } from '../context.js';
+import { type AccountsContext, type Page, type Projected, pageOf } from '../context.js';
+import { QUOTA_TOKENS_MAX } from '../token.js';
 
 /** A person in an organization. Names and addresses are with the people; amounts are micro-credits. */
 export interface Member {
@@ -112,9 +113,11 @@ export type TokensOfLeaver =
   { readonly kind: 'keep' } | { readonly kind: 'reassign'; readonly to: string } | { readonly kind: 'revoke' };
 
 export async function removeMember(what: { ctx: AccountsContext; orgId: OrgId; personId: string; tokens: TokensOfLeaver }): Promise<
-  | { readonly kind: 'removed'; readonly tokens: number; readonly effect: 'projected' | 'unavailable' }
+  | { readonly kind: 'removed'; readonly tokens: number; readonly effect: Projected }
   /** Whoever is to have the tokens does not belong to the organization, or is the one who leaves. */
   | { readonly kind: 'unknown_heir' }
+  /** They have a monthly quota, which so many tokens cannot share. */
+  | { readonly kind: 'too_many_tokens' }
   | Exclude<MemberRefusal, { kind: 'unknown_role' }>
 > {
   const { ctx, orgId, personId, tokens } = what;
@@ -124,16 +127,20 @@ export async function removeMember(what: { ctx: AccountsContext; orgId: OrgId; p
     within: boolean;
     proved: boolean;
     heir: boolean;
+    fits: boolean;
     removed: boolean;
     tokens: readonly TokenId[];
   }>(
     `
     with ${OWNERS}, heir as (
       select m.person_id from org_members m where m.org_id = $1 and m.person_id = $4 and m.person_id <> $2 for key share
+    ), room as (
+      select coalesce((select quota_token_count($1, h.person_id) from heir h)
+        + (select count(*) from quota_tokens($1, $2)), 0) <= ${QUOTA_TOKENS_MAX} as fits
     ), ${SEEN}, removed as (
       delete from org_members m using seen s
       where m.org_id = s.org_id and m.person_id = s.person_id and s.permissions <@ $5::text[]
-        and ($3::text <> 'reassign' or exists (select from heir)) and ($7 or m.role_id <> 'owner')
+        and ($3::text <> 'reassign' or exists (select from heir) and (select fits from room)) and ($7 or m.role_id <> 'owner')
         and (m.role_id <> 'owner' or exists (select from owners o where o.person_id <> $2))
       returning m.org_id, m.person_id, m.role_id
     ), passed as (
@@ -147,21 +154,23 @@ export async function removeMember(what: { ctx: AccountsContext; orgId: OrgId; p
       from removed d
     )
     select exists (select from seen) as member, coalesce((select permissions <@ $5::text[] from seen), false) as within,
-      $7 or not exists (select from seen s where s.role_id = 'owner') as proved, exists (select from heir) as heir, exists (select from removed) as removed, array(select token_id from passed) as tokens`,
+      $7 or not exists (select from seen s where s.role_id = 'owner') as proved, exists (select from heir) as heir, (select fits from room) as fits, exists (select from removed) as removed, array(select token_id from passed) as tokens`,
     [orgId, personId, tokens.kind, heir, heldBy(ctx.actor), nameOf(ctx.actor), isProved(ctx.actor)],
   );
   if (!row?.member) return { kind: 'unknown_member' };
   if (!row.within) return { kind: 'beyond_own_role' };
   if (!row.proved) return { kind: 'step_up_required' };
   if (tokens.kind === 'reassign' && !row.heir) return { kind: 'unknown_heir' };
+  if (tokens.kind === 'reassign' && !row.fits) return { kind: 'too_many_tokens' };
   if (!row.removed) return { kind: 'last_owner' };
-  if (tokens.kind !== 'revoke') return { kind: 'removed', tokens: row.tokens.length, effect: 'projected' };
-  return { kind: 'removed', tokens: row.tokens.length, effect: await projectAll(ctx, row.tokens) };
+  const told = tokens.kind === 'revoke' ? await projectAll(ctx, row.tokens) : 'projected';
+  const shared = await ctx.project.members(orgId);
+  return { kind: 'removed', tokens: row.tokens.length, effect: shared === 'projected' ? told : shared };
 }
 
 /** What one statement cannot tell at once the worker tells later; until then the answer says so. */
-async function projectAll(ctx: AccountsContext, tokens: readonly TokenId[]): Promise<'projected' | 'unavailable'> {
-  let effect: 'projected' | 'unavailable' = 'projected';
+async function projectAll(ctx: AccountsContext, tokens: readonly TokenId[]): Promise<Projected> {
+  let effect: Projected = 'projected';
   for (let at = 0; at < tokens.length; at += 20) {
     const told = await Promise.all(tokens.slice(at, at + 20).map((tokenId) => ctx.project.token(tokenId)));
     if (told.includes('unavailable')) effect = 'unavailable';
@@ -169,30 +178,39 @@ async function projectAll(ctx: AccountsContext, tokens: readonly TokenId[]): Pro
   return effect;
 }
 
-/** Sets or lifts what the tokens of a member may spend in a month. */
+/** Sets or lifts what the tokens of a member may spend in a month, together; in force for the very next request. */
 export async function setMemberQuota(what: {
-  ctx: Pick<AccountsContext, 'db' | 'clock' | 'actor'>;
+  ctx: Pick<AccountsContext, 'db' | 'clock' | 'actor' | 'project'>;
   orgId: OrgId;
   personId: string;
   monthlyQuota: number | null;
-}): Promise<{ readonly kind: 'changed'; readonly member: Member } | { readonly kind: 'unknown_member' }> {
+}): Promise<
+  | { readonly kind: 'changed'; readonly member: Member; readonly effect: Projected }
+  | { readonly kind: 'unknown_member' }
+  | { readonly kind: 'too_many_tokens' }
+> {
   const { ctx, orgId, personId, monthlyQuota } = what;
-  await ctx.db.query(
+  const row = await ctx.db.one<{ fits: boolean | null }>(
     `
     with seen as (
-      select * from org_members where org_id = $1 and person_id = $2 for update
+      select m.*, $3::bigint is null or (select count(*) from quota_tokens(m.org_id, m.person_id)) <= ${QUOTA_TOKENS_MAX} as fits
+      from org_members m where org_id = $1 and person_id = $2 for update
     ), changed as (
       update org_members m set monthly_quota = $3, updated_at = now() from seen s
-      where m.org_id = s.org_id and m.person_id = s.person_id and s.monthly_quota is distinct from $3 returning m.*
+      where m.org_id = s.org_id and m.person_id = s.person_id and s.monthly_quota is distinct from $3 and s.fits returning m.*
+    ), audited as (
+      insert into audit_log (org_id, actor, action, subject, details)
+      select c.org_id, $4, 'member.quota', c.person_id, jsonb_build_object('before', jsonb_build_object('monthly_quota', s.monthly_quota),
+        'after', jsonb_build_object('monthly_quota', c.monthly_quota)) from changed c join seen s using (person_id)
     )
-    insert into audit_log (org_id, actor, action, subject, details)
-    select c.org_id, $4, 'member.quota', c.person_id, jsonb_build_object('before', jsonb_build_object('monthly_quota', s.monthly_quota),
-      'after', jsonb_build_object('monthly_quota', c.monthly_quota)) from changed c join seen s using (person_id)`,
+    select (select fits from seen) as fits`,
     [orgId, personId, monthlyQuota, nameOf(ctx.actor)],
     { idempotent: true },
   );
+  if (row?.fits === false) return { kind: 'too_many_tokens' };
+  const effect = await ctx.project.members(orgId);
   const member = await readMember({ ctx, orgId, personId });
-  return member ? { kind: 'changed', member } : { kind: 'unknown_member' };
+  return member ? { kind: 'changed', member, effect } : { kind: 'unknown_member' };
 }
 
 type Reading = Pick<AccountsContext, 'db' | 'clock'>;
