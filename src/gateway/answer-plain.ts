@@ -1,7 +1,6 @@
 import type { RequestStatus } from '../domain/charge.js';
-import { formatCredits } from '../domain/credits.js';
 import type { Failure } from '../upstreams/forward.js';
-import { type Answer, type AnswerContext, answerHeaders, remainingAfter } from './answer.js';
+import { type Answer, type AnswerContext, answerHeaders, creditHeaders } from './answer.js';
 import { type GatewayError, sendError, upstreamError } from './errors.js';
 import { lastFinishReason, lastUsage } from './meter.js';
 import { finderOf } from './search.js';
@@ -65,7 +64,7 @@ export class PlainAnswer implements Answer {
   private startStreaming(): boolean {
     const { exchange, httpStatus, headers } = this.context;
     this.streaming = true;
-    const out = answerHeaders(this.context);
+    const out = { ...answerHeaders(this.context), ...creditHeaders(exchange, null) };
     const length = headers['content-length'];
     if (length && headers['content-encoding'] === undefined) out['content-length'] = length;
     if (!exchange.gone) exchange.res.writeHead(httpStatus, out);
@@ -96,12 +95,7 @@ export class PlainAnswer implements Answer {
       parts.journal.afterWrite(() => exchange.res.end());
       return;
     }
-    const headers = answerHeaders(this.context);
-    headers['content-length'] = body.length;
-    if (cost !== null) {
-      headers['x-credits-charged'] = formatCredits(cost);
-      headers['x-credits-remaining'] = formatCredits(remainingAfter(exchange, cost));
-    }
+    const headers = { ...answerHeaders(this.context), ...creditHeaders(exchange, cost), 'content-length': body.length };
     exchange.res.writeHead(this.context.httpStatus, headers);
     parts.journal.afterWrite(() => exchange.res.end(body));
   }
@@ -109,9 +103,10 @@ export class PlainAnswer implements Answer {
   /** No answer at all is not paid for; one that was cut is, as far as it came. */
   private refuse(error: GatewayError, cutShort: boolean): void {
     const { exchange } = this.context;
-    this.settle(exchange.gone ? 'cancelled' : cutShort ? 'partial' : 'failed', this.whole(), { flag: error.code, owed: cutShort });
+    const status = exchange.gone ? 'cancelled' : cutShort ? 'partial' : 'failed';
+    const cost = this.settle(status, this.whole(), { flag: error.code, owed: cutShort });
     if (this.streaming) exchange.res.destroy();
-    else sendError(exchange.res, error, exchange.id);
+    else sendError(exchange.res, error, exchange.id, creditHeaders(exchange, cost));
     this.context.transfer.end(cutShort ? 'partial' : 'failed');
   }
 

@@ -1,7 +1,7 @@
 import type { RequestStatus } from '../domain/charge.js';
-import { formatCredits } from '../domain/credits.js';
+import type { MicroCredits } from '../domain/credits.js';
 import type { Failure } from '../upstreams/forward.js';
-import { type Answer, type AnswerContext, answerHeaders, remainingAfter } from './answer.js';
+import { type Answer, type AnswerContext, answerHeaders, creditHeaders } from './answer.js';
 import { errorFrame, type GatewayError, sendError, upstreamError } from './errors.js';
 import { StreamMeter } from './meter.js';
 
@@ -76,10 +76,11 @@ export class StreamAnswer implements Answer {
 
   /** A failed stream ends with an error event and no `[DONE]`; half an event before it must not swallow it. */
   private close(error: GatewayError): void {
-    const { res, gone, id } = this.context.exchange;
+    const { exchange } = this.context;
+    const { res, gone, id } = exchange;
     const status = this.isOwed() ? 'partial' : 'failed';
-    this.settle(status, [error.code]);
-    if (!this.begun) sendError(res, error, id);
+    const cost = this.settle(status, [error.code]);
+    if (!this.begun) sendError(res, error, id, creditHeaders(exchange, cost));
     else if (!gone) res.end(`${this.meter.endsOpen() ? '\n\n' : ''}${errorFrame(error, id)}`);
     this.context.transfer.end(status);
   }
@@ -113,17 +114,16 @@ export class StreamAnswer implements Answer {
     if (this.begun) return;
     this.begun = true;
     const { context } = this;
-    const headers = answerHeaders(context);
+    const headers = { ...answerHeaders(context), ...creditHeaders(context.exchange, null) };
     headers['cache-control'] = 'no-cache';
     headers['x-accel-buffering'] = 'no';
-    headers['x-credits-remaining'] = formatCredits(remainingAfter(context.exchange, context.exchange.admission.amount));
     context.exchange.res.writeHead(context.httpStatus, headers);
   }
 
-  private settle(status: RequestStatus, flags: readonly string[]): void {
+  private settle(status: RequestStatus, flags: readonly string[]): MicroCredits | null {
     this.over = true;
     const { context, meter } = this;
-    context.parts.settlements.finish(context.exchange, {
+    return context.parts.settlements.finish(context.exchange, {
       status,
       candidate: context.candidate,
       httpStatus: context.httpStatus,

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
+import { formatCredits } from '../domain/credits.js';
 import type { Failure } from '../upstreams/forward.js';
 import type { GatewayError } from './errors.js';
 import type { AdmittedExchange, GatewayParts, PricedCandidate } from './exchange.js';
@@ -44,7 +45,11 @@ export function answerHeaders(context: AnswerContext): OutgoingHttpHeaders {
   return headers;
 }
 
-/** What the token could spend after this charge; never below nothing. */
-export function remainingAfter(exchange: AdmittedExchange, cost: number): number {
-  return Math.max(0, exchange.admission.remaining + exchange.admission.amount - cost);
+/** What an answer says about credits: its charge where it is known, and what the token can spend then; until it is, all of the hold counts. */
+export function creditHeaders({ admission }: AdmittedExchange, cost: number | null): OutgoingHttpHeaders {
+  const remaining = Math.max(0, admission.remaining + admission.amount - (cost ?? admission.amount));
+  return {
+    ...(cost === null ? {} : { 'x-credits-charged': formatCredits(cost) }),
+    'x-credits-remaining': formatCredits(remaining),
+  };
 }

@@ -186,6 +186,7 @@ function shortError(refusal: Short, context: RefusalContext): GatewayError {
     resets_at: refusal.resetsAtMs > 0 ? new Date(refusal.resetsAtMs).toISOString() : null,
     resolve_url: `${context.resolveUrl}&reason=${words.reason}`,
   };
+  const left = { 'x-credits-remaining': formatCredits(Math.max(0, refusal.available)) };
   const numbers = `needs ${formatCredits(refusal.required)} credits to be set aside, ${formatCredits(Math.max(0, refusal.available))} can be`;
   if (refusal.inFlight > 0 && free >= refusal.required && refusal.scope !== 'non_critical') {
     return {
@@ -194,7 +195,7 @@ function shortError(refusal: Short, context: RefusalContext): GatewayError {
       code: 'credits_in_flight',
       message: `This request ${numbers}; ${formatCredits(refusal.inFlight)} are held by running requests. Try again when they have finished.`,
       metadata: { ...metadata, resolve_url: `${context.resolveUrl}&reason=in_flight` },
-      headers: { 'retry-after': '1', 'retry-after-ms': '500' },
+      headers: { ...left, 'retry-after': '1', 'retry-after-ms': '500' },
     };
   }
   const tooBig = refusal.scope === 'balance' && free > 0;
@@ -206,7 +207,7 @@ function shortError(refusal: Short, context: RefusalContext): GatewayError {
       ? `This request ${numbers}. Lower max_tokens or add credits.`
       : `${refusal.window ? `This token's ${refusal.window} quota` : words.what} has too few credits left: this request ${numbers}. ${words.fix}`,
     metadata,
-    headers: NO_RETRY,
+    headers: { ...left, ...NO_RETRY },
   };
 }
 

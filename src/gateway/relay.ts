@@ -35,7 +35,7 @@ async function prepare(
   const refuse = (error: GatewayError, caller?: Caller, exchange?: Exchange): null => {
     parts.metrics.refusals.inc({ code: error.code });
     if (caller) parts.refusals.note(exchange ?? { id, req, endpoint, caller, startedMs: Date.now(), asked: null }, error);
-    sendError(res, error, id);
+    sendError(res, error, id, { 'x-credits-charged': '0' });
     return null;
   };
   if (parts.open.size >= parts.settings.requestsMax)

@@ -1,7 +1,7 @@
 import type { Try } from '../domain/charge.js';
 import { shardOf } from '../domain/ids.js';
 import { type Call, type Failure, forward } from '../upstreams/forward.js';
-import type { Answer } from './answer.js';
+import { type Answer, creditHeaders } from './answer.js';
 import { PlainAnswer } from './answer-plain.js';
 import { StreamAnswer } from './answer-stream.js';
 import { Attempt, type AttemptOwner } from './attempt.js';
@@ -118,6 +118,7 @@ export class Transfer implements Running, AttemptOwner {
       hideUsage: attempt.hideUsage,
       transfer: this,
     };
+    this.parts.tally.upstreamFirstByte(attempt.candidate.upstream.settings.name, this.attemptTook());
     if (this.exchange.trace?.tries) this.tried(attempt.candidate, { status: attempt.status, ms: this.attemptTook() });
     this.answer = events ? new StreamAnswer(context) : new PlainAnswer(context);
     return this.answer;
@@ -206,7 +207,7 @@ export class Transfer implements Running, AttemptOwner {
   /** The end without an answer. */
   private giveUp(status: 'failed' | 'cancelled', error: GatewayError, owed: boolean): void {
     if (this.over) return;
-    this.parts.settlements.finish(this.exchange, {
+    const cost = this.parts.settlements.finish(this.exchange, {
       status,
       candidate: this.current,
       httpStatus: error.status,
@@ -221,7 +222,7 @@ export class Transfer implements Running, AttemptOwner {
       uncountedEvents: 0,
       flags: [error.code],
     });
-    if (!this.exchange.gone) sendError(this.exchange.res, error, this.exchange.id);
+    if (!this.exchange.gone) sendError(this.exchange.res, error, this.exchange.id, creditHeaders(this.exchange, cost));
     this.end(status);
   }
 
@@ -232,8 +233,8 @@ export class Transfer implements Running, AttemptOwner {
     this.finished(ending);
   }
 
-  done(candidate: PricedCandidate, outcome: string): void {
-    this.parts.tally.upstream(candidate.upstream.settings.name, outcome);
+  done(candidate: PricedCandidate, outcome: string, status: number): void {
+    this.parts.tally.upstream(candidate.upstream.settings.name, outcome, status);
   }
 
   flow(more: boolean): boolean {

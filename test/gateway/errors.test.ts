@@ -28,6 +28,7 @@ test.each([
 ] as const)('too little %s (%d left) is 402 %s, and is not worth a retry', (scope, available, code, reason) => {
   const error = refusalError(short(scope, available), context);
   expect(error).toMatchObject({ status: 402, code, type: 'insufficient_quota', headers: { 'x-should-retry': 'false' } });
+  expect(error.headers?.['x-credits-remaining']).toBe(available > 0 ? '5' : '0');
   expect(error.headers).not.toHaveProperty('retry-after');
   expect(error.metadata).toMatchObject({ limit_source: scope, required: { credits: '10', money: { amount: '0.1', currency: 'USD' } } });
   expect(error.metadata?.['resolve_url']).toBe(`https://x/o/org?token=t&reason=${reason}`);
@@ -36,7 +37,11 @@ test.each([
 
 test.each(['balance', 'quota', 'member', 'limit'] as const)('a %s that running requests hold is 429, and worth a retry', (scope) => {
   const error = refusalError(short(scope, 4_000_000, 6_000_000), context);
-  expect(error).toMatchObject({ status: 429, code: 'credits_in_flight', headers: { 'retry-after': '1', 'retry-after-ms': '500' } });
+  expect(error).toMatchObject({
+    status: 429,
+    code: 'credits_in_flight',
+    headers: { 'retry-after': '1', 'retry-after-ms': '500', 'x-credits-remaining': '4' },
+  });
   expect(error.headers).not.toHaveProperty('x-should-retry');
   expect(refusalError(short(scope, 4_000_000, 5_999_999), context).status).toBe(402);
 });

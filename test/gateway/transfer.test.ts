@@ -21,7 +21,7 @@ function transferTo(...attempts: ((sink: Sink) => void)[]) {
     open,
     log: { error: vi.fn(), info: vi.fn(), warn: vi.fn() },
     tally: { upstream: vi.fn(), firstByte: vi.fn() },
-    settlements: { finish: (_exchange: unknown, outcome: Outcome) => outcomes.push(outcome) },
+    settlements: { finish: (_exchange: unknown, outcome: Outcome) => outcomes.push(outcome) && 0 },
   } as unknown as GatewayParts;
   const res = {
     req: { complete: true, headers: {} },
@@ -42,7 +42,7 @@ function transferTo(...attempts: ((sink: Sink) => void)[]) {
     bytes: Buffer.from('{"model":"m"}'),
     startedMs: Date.now(),
     gone: false,
-    admission: { candidates: [candidate], amount: 1 },
+    admission: { candidates: [candidate], amount: 1, remaining: 0 },
   } as unknown as AdmittedExchange;
   const transfer = new Transfer(parts, exchange, (ending) => {
     endings.push(ending);

@@ -84,6 +84,10 @@ test.each([
       expect([result.status, errorOf(result).code, errorOf(result).type]).toEqual([402, code, 'insufficient_quota']);
       expect(result.headers.get('x-should-retry')).toBe('false');
       expect(result.headers.get('retry-after')).toBeUndefined();
+      expect([result.headers.get('x-credits-charged'), result.headers.get('x-credits-remaining')]).toEqual([
+        '0',
+        credits === 0 ? '0' : '5',
+      ]);
     }
     await expectUntouched(client, before, credits);
     // With the small one enlarged, the whole of the others is there.

@@ -214,6 +214,7 @@ test('B15: an answer too large to be held back streams through, and without usag
   const reported = await exchange(me, chat({ stream: false }));
   expect(reported.row).toMatchObject({ status: 'complete', charged: { micro: fakeCost(9, 300_000) } });
   expect(reported.result.headers.get('x-credits-charged')).toBeUndefined();
+  expect(Number(reported.result.headers.get('x-credits-remaining'))).toBeGreaterThan(0);
   expect(JSON.stringify(reported.result.json).length).toBeGreaterThan(text.length);
   const { row } = await exchange(me, chat({ stream: false }));
   expect(row).toMatchObject({ status: 'complete', source: 'estimated' });

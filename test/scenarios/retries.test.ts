@@ -179,6 +179,8 @@ test.each(CASES)('G66: on $path (stream: $stream) every failure before the answe
     expect([name, result.status, result.ending]).toEqual([name, status, 'complete']);
     expect(errorOf(result).message.length).toBeGreaterThan(10);
     expect([name, row.status, row.charged.micro, row.held.micro > 0]).toEqual([name, 'failed', 0, true]);
+    expect([name, result.headers.get('x-credits-charged')]).toEqual([name, '0']);
+    expect(Number(result.headers.get('x-credits-remaining'))).toBeGreaterThan(0);
   }
   expect(done.find(({ name }) => name === '429')?.result.headers.get('retry-after')).toBe('7');
   expect((await quiet(farebox, me.orgId)).available).toBe(wallet.available);
