@@ -14,6 +14,9 @@ export default defineConfig({
           exclude: ['test/**/*.stores.test.ts', 'test/scenarios/**'],
           setupFiles,
           testTimeout: 20_000,
+          // Nothing here leaves anything behind, so files may share a process and what it has loaded.
+          isolate: false,
+          maxWorkers: 2,
           sequence: { groupOrder: 0 },
         },
       },

@@ -6,7 +6,7 @@ const bin = (name) => join(ROOT, 'node_modules', '.bin', name);
 
 /** The tools every check uses, by name. */
 export const TOOLS = {
-  types: [bin('tsc'), '--noEmit'],
+  types: [bin('tsc'), '--noEmit', '--incremental', '--tsBuildInfoFile', join(ROOT, 'node_modules', '.cache', 'types.tsbuildinfo')],
   lint: [bin('biome'), 'check', '--error-on-warnings'],
   unused: [bin('knip'), '--no-progress'],
   unit: [bin('vitest'), 'run', '--project', 'unit', '--reporter=dot'],
