@@ -11,6 +11,8 @@ export interface Org {
   readonly price_group: string;
   readonly prices: Readonly<Record<string, unknown>> | null;
   readonly time_zone: string;
+  /** Its members are out; set back when an operator makes it active again. */
+  readonly closed_at: string | null;
   readonly created_at: string;
   readonly updated_at: string;
   readonly etag: string;

@@ -31,6 +31,7 @@ export async function updateOrg(what: {
         (name, status, overdraft, monthly_limit, limit_action, critical_ceiling, price_group, prices, time_zone) = (
           select r.name, r.status, r.overdraft, r.monthly_limit, r.limit_action, r.critical_ceiling, r.price_group, r.prices, r.time_zone
           from jsonb_populate_record(t, $2::text::jsonb) r),
+        closed_at = case when $2::text::jsonb->>'status' = 'active' then null else t.closed_at end,
         limits_changed_by = case when $2::text::jsonb ?| array['monthly_limit', 'limit_action', 'critical_ceiling'] then $4 else t.limits_changed_by end
       from seen where t.org_id = seen.org_id and ($3::text is null or seen.view->>'etag' = $3::text)
       returning t.*

@@ -22,6 +22,7 @@ import { documentOf, register, registerShapes } from './openapi.js';
 import { operatorKeyRoutes } from './operatorKeys.js';
 import { orgRoutes } from './orgs.js';
 import { overviewRoutes } from './overview.js';
+import { ownOrgRoutes } from './ownOrgs.js';
 import { peopleRoutes } from './people.js';
 import { addressOf, createPerformer, failed, sealed } from './perform.js';
 import { pricingRoutes } from './pricing.js';
@@ -82,6 +83,7 @@ export function apiListener(app: OpenAPIHono): RequestListener {
 export const apiRoutes = (deps: ApiDeps): readonly Route[] => [
   ...peopleRoutes(deps),
   ...orgRoutes(deps),
+  ...ownOrgRoutes(deps),
   ...grantRoutes(deps),
   ...deductionRoutes(deps),
   ...balanceRoutes(deps),

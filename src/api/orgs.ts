@@ -4,17 +4,17 @@ import { createOrg } from '../accounts/createOrg.js';
 import { type ListedOrg, listOrgs, readListedOrg } from '../accounts/listOrgs.js';
 import type { Org, OrgChanges } from '../accounts/org.js';
 import { readOrg } from '../accounts/readOrg.js';
-import { updateOrg } from '../accounts/updateOrg.js';
+import { type UpdatedOrg, updateOrg } from '../accounts/updateOrg.js';
 import { isOrgId } from '../domain/ids.js';
 import { isOverride } from '../pricing/multiplier.js';
 import { contextFor } from './context.js';
 import { createCursors } from './cursor.js';
 import { type ApiDeps, shown } from './deps.js';
 import { badCursor, changedMeanwhile, idempotencyMismatch, invalid, notFound, notInForce, type Problem } from './problem.js';
-import { answer, idParam, type Route, route } from './route.js';
-import { AmountIn, AmountOutSchema, CursorQuery, LimitQuery, pageSchema, TimeOut, text, timeOut } from './schemas.js';
+import { type Answer, answer, idParam, type Route, route } from './route.js';
+import { AmountIn, AmountOutSchema, CursorQuery, LimitQuery, pageSchema, TimeOut, text, timeOut, timeOutOrNull } from './schemas.js';
 
-const OrgSchema = z
+export const OrgSchema = z
   .strictObject({
     id: z.string(),
     name: z.string(),
@@ -31,6 +31,8 @@ const OrgSchema = z
     group: z.string(),
     prices: z.record(z.string(), z.unknown()).nullable(),
     time_zone: z.string(),
+    /** Null while it is open. Closed: suspended, nobody belongs to it, the books stay. */
+    closed_at: TimeOut.nullable(),
     created_at: TimeOut,
     updated_at: TimeOut,
   })
@@ -45,7 +47,9 @@ const ListedOrgSchema = OrgSchema.extend({
   tokens: z.int(),
 }).openapi('ListedOrganization');
 
-const OrgParams = z.object({ org: idParam(isOrgId, 'org_07Ab12Cd34Ef56Gh') });
+export const OrgParams = z.object({ org: idParam(isOrgId, 'org_07Ab12Cd34Ef56Gh') });
+
+export const TimeZoneIn = z.string().refine(isTimeZone, 'Name a time zone such as "Europe/Berlin" or "UTC".');
 
 const LimitIn = z
   .union([
@@ -65,7 +69,7 @@ const OrgPatch = z.strictObject({
   limit: LimitIn.optional(),
   group: text(100).optional(),
   prices: z.record(z.string().min(1).max(256), z.unknown()).nullable().optional(),
-  time_zone: z.string().refine(isTimeZone, 'Name a time zone such as "Europe/Berlin" or "UTC".').optional(),
+  time_zone: TimeZoneIn.optional(),
   reason: text(500).optional().openapi({ description: 'For the audit log.' }),
 });
 
@@ -173,18 +177,21 @@ const updateRoute = (deps: ApiDeps): Route =>
       if (problem) return problem;
       const ctx: AccountsContext = contextFor(deps, actor);
       const { reason = null, ...changes } = body;
-      const updated = await updateOrg({ ctx, orgId: params.org, changes: changesOf(changes), ifMatch, reason });
-      switch (updated.kind) {
-        case 'unknown_org':
-          return noSuchOrg();
-        case 'changed':
-          return changedMeanwhile(orgOut(deps, updated.org), `"${updated.org.etag}"`);
-        case 'updated':
-          if (updated.effect === 'unavailable') return notInForce('The change');
-          return answer(200, orgOut(deps, updated.org), { etag: `"${updated.org.etag}"` });
-      }
+      return updatedOut(deps, await updateOrg({ ctx, orgId: params.org, changes: changesOf(changes), ifMatch, reason }));
     },
   });
+
+export function updatedOut(deps: ApiDeps, updated: UpdatedOrg): Answer | Problem {
+  switch (updated.kind) {
+    case 'unknown_org':
+      return noSuchOrg();
+    case 'changed':
+      return changedMeanwhile(orgOut(deps, updated.org), `"${updated.org.etag}"`);
+    case 'updated':
+      if (updated.effect === 'unavailable') return notInForce('The change');
+      return answer(200, orgOut(deps, updated.org), { etag: `"${updated.org.etag}"` });
+  }
+}
 
 function changesOf(body: Omit<z.output<typeof OrgPatch>, 'reason'>): OrgChanges {
   const { limit, group, ...plain } = body;
@@ -221,7 +228,7 @@ function pricingProblem(deps: ApiDeps, { group, prices }: z.output<typeof OrgPat
 
 export const noSuchOrg = (): Problem => notFound('There is no organization with this id.');
 
-function orgOut(deps: ApiDeps, org: Org): z.input<typeof OrgSchema> {
+export function orgOut(deps: ApiDeps, org: Org): z.input<typeof OrgSchema> {
   return {
     id: org.org_id,
     name: org.name,
@@ -239,6 +246,7 @@ function orgOut(deps: ApiDeps, org: Org): z.input<typeof OrgSchema> {
     group: org.price_group,
     prices: org.prices,
     time_zone: org.time_zone,
+    closed_at: timeOutOrNull(org.closed_at),
     created_at: timeOut(org.created_at),
     updated_at: timeOut(org.updated_at),
   };

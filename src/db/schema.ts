@@ -184,6 +184,8 @@ export const organizations = pgTable('organizations', {
   approach_ratio: numeric().notNull(),
   limit_notify: text().array().notNull(),
   limits_changed_by: text(),
+  made_by: text(),
+  closed_at: moment(),
 });
 
 export const poisonRows = pgTable('poison_rows', {

@@ -46,7 +46,10 @@ POST   /api/v1/auth/invitation/accept                       · session · - · -
 GET    /api/v1/me                                           · session · - · - ·
 PATCH  /api/v1/me                                           · session · - · - ·
 
+POST   /api/v1/orgs                                         · session · - · - ·
 GET    /api/v1/orgs/{org}                                   · * · * · ASF ·
+PATCH  /api/v1/orgs/{org}                                   · org.manage · - · A · etag
+DELETE /api/v1/orgs/{org}                                   · org.delete · - · A · proof
 GET    /api/v1/orgs/{org}/audit                             · org.manage · - · ASF ·
 GET    /api/v1/orgs/{org}/balance                           · credits.read · balance:read · ASF ·
 GET    /api/v1/orgs/{org}/statement                         · credits.read · balance:read · ASF ·

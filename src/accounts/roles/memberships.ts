@@ -1,7 +1,7 @@
 import type { Database } from '../../db/client.js';
 import type { Permission } from './permissions.js';
 
-/** Where a person belongs, and what the role there allows, at this moment: whoever was removed finds nothing. */
+/** Where a person belongs, and what the role there allows, at this moment: whoever was removed finds nothing, nor anybody in what was closed. */
 export interface Membership {
   readonly org_id: string;
   readonly org_name: string;
@@ -12,7 +12,7 @@ export interface Membership {
 }
 
 const VIEW = `select m.org_id, o.name as org_name, o.kind as org_kind, m.role_id, r.name as role_name, r.permissions
-  from org_members m join roles r on r.role_id = m.role_id join organizations o on o.org_id = m.org_id`;
+  from org_members m join roles r on r.role_id = m.role_id join organizations o on o.org_id = m.org_id and o.closed_at is null`;
 
 export const findMembership = (db: Database, personId: string, orgId: string): Promise<Membership | undefined> =>
   db.one<Membership>(`${VIEW} where m.person_id = $1 and m.org_id = $2`, [personId, orgId], { idempotent: true });

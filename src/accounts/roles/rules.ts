@@ -47,6 +47,7 @@ export const RULES = {
   'org.read': org({ any: [], scopes: [], operators: EVERY_OPERATOR }),
   'org.leave': org({ any: [], scopes: null, personal: true, operators: NO_OTHER_OPERATOR }),
   'org.manage': org({ any: ['org.manage'], scopes: null, operators: NO_OTHER_OPERATOR }),
+  'org.delete': org({ any: ['org.delete'], scopes: null, operators: NO_OTHER_OPERATOR }),
   'audit.read': org({ any: ['org.manage'], scopes: null, operators: EVERY_OPERATOR }),
   'usage.read': org({ any: ['usage.read'], own: 'usage.read_own', scopes: ['usage:read'], operators: EVERY_OPERATOR }),
   'overview.read': org({
