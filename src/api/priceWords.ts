@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi';
+import type { MeterEntry, PriceBook } from '../pricing/book.js';
 import { type Fraction, fraction, multiply, parseExact } from '../pricing/fraction.js';
 import type { ApiDeps } from './deps.js';
 
@@ -32,12 +33,19 @@ const UNITS = new Map<string, { readonly unit: string; readonly per: number }>([
   ['character', { unit: 'character', per: 1_000_000 }],
 ]);
 
-/** A meter of the operator's own is sold by the piece. */
-export const unitOf = (meter: string): { readonly unit: string; readonly per: number } => UNITS.get(meter) ?? { unit: meter, per: 1 };
+export interface Unit {
+  readonly unit: string;
+  readonly per: number;
+}
+
+/** Of what a request reports; anything else is sold by the piece. */
+export const unitOf = (meter: string): Unit => UNITS.get(meter) ?? { unit: meter, per: 1 };
+
+/** In the words of the price list; time is always in seconds. */
+export const unitOfMeter = ({ entry, unit, per }: MeterEntry): Unit => ({ unit: entry.stepSeconds > 0 ? 'second' : unit, per });
 
 /** `rate` in micro-credits per single unit. */
-export function unitPrice(deps: Pick<ApiDeps, 'credits'>, rate: Fraction, meter: string): z.input<typeof UnitPriceSchema> {
-  const { unit, per } = unitOf(meter);
+export function unitPrice(deps: Pick<ApiDeps, 'credits'>, rate: Fraction, { unit, per }: Unit): z.input<typeof UnitPriceSchema> {
   const credits = fraction(rate.n * BigInt(per), rate.d * 1_000_000n);
   const { value } = deps.credits;
   const worth = value === null ? undefined : parseExact(value.amount);
@@ -61,11 +69,27 @@ export function exactText({ n, d, text }: Fraction): string {
   return part === '' ? whole : `${whole}.${part}`;
 }
 
-/** What an endpoint does, in the words of a bill. */
-export function categoryOf(endpoint: string): string {
-  if (/^\/?(?:chat\/|completions|responses)/.test(endpoint)) return 'LLM inference';
-  if (endpoint.includes('embeddings')) return 'Embeddings';
-  if (endpoint.includes('audio')) return 'Speech';
-  if (endpoint.includes('images')) return 'Images';
-  return endpoint.includes('meter') ? 'Metered actions' : 'API';
+const METERED = 'meter:';
+
+const ENDPOINTS: ReadonlyMap<string, string> = new Map([
+  ['chat', 'LLM inference'],
+  ['completions', 'LLM inference'],
+  ['responses', 'LLM inference'],
+  ['embeddings', 'Embeddings'],
+  ['audio', 'Speech'],
+  ['images', 'Images'],
+]);
+
+/** The meter that a row with this endpoint was charged by; undefined for requests, and for meters that are no more. */
+export const meterAt = (book: PriceBook, endpoint: string): MeterEntry | undefined =>
+  endpoint.startsWith(METERED) ? book.meter(endpoint.slice(METERED.length)) : undefined;
+
+/** The heading of a meter without one of its own. */
+export const METER_CATEGORY = 'Metered actions';
+
+/** What was done, in the words of a bill: those of the price book in force, else by what the endpoint does. */
+export function categoryOf(book: PriceBook, { model, endpoint }: { readonly model: string; readonly endpoint: string }): string {
+  if (endpoint.startsWith(METERED)) return meterAt(book, endpoint)?.category ?? METER_CATEGORY;
+  const [first = ''] = endpoint.replace(/^\//, '').split(/[/.]/);
+  return book.find(model)?.category ?? ENDPOINTS.get(first) ?? 'API';
 }

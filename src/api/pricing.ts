@@ -13,7 +13,7 @@ import { AllowanceSchema, allowancesOf } from './allowances.js';
 import { STORABLE } from './body.js';
 import { type ApiDeps, shown } from './deps.js';
 import { noSuchOrg } from './orgs.js';
-import { UnitPriceSchema, unitPrice } from './priceWords.js';
+import { UnitPriceSchema, unitOf, unitPrice } from './priceWords.js';
 import { notPriced, type Problem, tryAgain } from './problem.js';
 import { answer, idParam, type Route, route } from './route.js';
 import { AmountOutSchema, TimeOut } from './schemas.js';
@@ -132,7 +132,7 @@ function priceOut(deps: ApiDeps, entry: PriceEntry, times: Fraction) {
 }
 
 const pricesOf = (deps: ApiDeps, table: RateTable, times: Fraction) =>
-  [...table.rates].map(([meter, { value }]) => ({ meter, price: unitPrice(deps, multiply(value, times), meter) }));
+  [...table.rates].map(([meter, { value }]) => ({ meter, price: unitPrice(deps, multiply(value, times), unitOf(meter)) }));
 
 const estimateRoute = (deps: ApiDeps): Route =>
   route({

@@ -6,7 +6,7 @@ import { type DayDetail, type DayOperation, readDay } from '../usage/day.js';
 import { AllowanceSchema, allowancesOf } from './allowances.js';
 import { type ApiDeps, shown } from './deps.js';
 import { noSuchOrg } from './orgs.js';
-import { categoryOf, UnitPriceSchema, unitOf, unitPrice } from './priceWords.js';
+import { categoryOf, meterAt, UnitPriceSchema, unitOf, unitOfMeter, unitPrice } from './priceWords.js';
 import { answer, idParam, type Route, route } from './route.js';
 import { AmountOutSchema } from './schemas.js';
 import { DayFilters } from './usageQuery.js';
@@ -15,6 +15,8 @@ const ItemSchema = z.strictObject({
   category: z.string(),
   /** The model that was asked for, or the action. */
   operation: z.string(),
+  /** The name of an action, as the price list has it; null for models. */
+  label: z.string().nullable(),
   endpoint: z.string(),
   /**
    * What was counted; `rounding`: every request is rounded up once; `operator_loss`: carried by the operator; `not_kept`: the
@@ -62,9 +64,11 @@ export const usageDayRoutes = (deps: ApiDeps): readonly Route[] => [
       ]);
       if (!day) return noSuchOrg();
       const byCategory = new Map<string, { requests: number; cost: number }>();
-      for (const { endpoint, requests, cost } of day.operations) {
-        const sum = byCategory.get(categoryOf(endpoint)) ?? { requests: 0, cost: 0 };
-        byCategory.set(categoryOf(endpoint), { requests: sum.requests + requests, cost: sum.cost + cost });
+      const book = deps.prices();
+      for (const operation of day.operations) {
+        const category = categoryOf(book, operation);
+        const { requests, cost } = byCategory.get(category) ?? { requests: 0, cost: 0 };
+        byCategory.set(category, { requests: requests + operation.requests, cost: cost + operation.cost });
       }
       const sums = [...byCategory].sort(([a], [b]) => (a < b ? -1 : 1));
       return answer(200, {
@@ -96,7 +100,9 @@ export const itemsOf = (deps: ApiDeps, day: DayDetail): ItemOut[] =>
 /** Lines in whole micro-credits, and what makes them add up to the charges: the rounding of each request, and what was not charged. */
 function linesOf(deps: ApiDeps, operation: DayOperation): ItemOut[] {
   const { model, endpoint, price_version, requests, cost, operator_loss } = operation;
-  const fixed = { category: categoryOf(endpoint), operation: model, endpoint, price_version };
+  const book = deps.prices();
+  const sold = meterAt(book, endpoint);
+  const fixed = { category: categoryOf(book, operation), operation: model, label: sold?.label ?? null, endpoint, price_version };
   if (price_version === null) return [extra('not_kept', requests, cost)];
   let rest = cost + operator_loss;
   const items: ItemOut[] = operation.lines.map((line) => {
@@ -104,9 +110,17 @@ function linesOf(deps: ApiDeps, operation: DayOperation): ItemOut[] {
     const exact = multiply(rate, fraction(BigInt(line.quantity)));
     const micro = Number(exact.n / exact.d);
     rest -= micro;
-    const { unit } = unitOf(line.meter);
     const { meter, quantity } = line;
-    return { ...fixed, meter, quantity, unit, unit_price: unitPrice(deps, rate, meter), requests: line.requests, cost: shown(deps, micro) };
+    const unit = sold ? unitOfMeter(sold) : unitOf(meter);
+    return {
+      ...fixed,
+      meter,
+      quantity,
+      unit: unit.unit,
+      unit_price: unitPrice(deps, rate, unit),
+      requests: line.requests,
+      cost: shown(deps, micro),
+    };
   });
   if (operation.lines.length === 0 && rest === 0) items.push(extra('request', requests, 0));
   if (rest !== 0) items.push(extra('rounding', requests, rest));

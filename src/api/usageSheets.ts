@@ -64,6 +64,7 @@ export const itemColumns = (deps: Deps, timeZone: string): readonly Column<ItemR
   { name: `day (${timeZone})`, of: (row) => row.date },
   { name: 'category', of: (row) => row.category },
   { name: 'operation', of: (row) => row.operation },
+  { name: 'name', of: (row) => row.label },
   { name: 'endpoint', of: (row) => row.endpoint },
   { name: 'counted', of: (row) => row.meter },
   { name: 'quantity', of: (row) => row.quantity },

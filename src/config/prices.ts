@@ -1,5 +1,13 @@
 import type { CreditValue } from '../domain/credits.js';
-import { isMeter, type MeterPrice, type ModelPrice, type PartBounds, type PriceRule, type PriceSource } from '../domain/prices.js';
+import {
+  isMeter,
+  type MeterPrice,
+  type ModelFacts,
+  type ModelPrice,
+  type PartBounds,
+  type PriceRule,
+  type PriceSource,
+} from '../domain/prices.js';
 import type { Cursor } from './cursor.js';
 import { meant } from './finding.js';
 import { readRatesRule } from './rates.js';
@@ -90,14 +98,25 @@ function readLike(at: Cursor): PriceRule | undefined {
   return model === undefined ? undefined : { kind: 'like', model, times, ...readFacts(field) };
 }
 
-function readFacts(field: FactCursors): { holdOutput?: number; maxOutput?: number; bounds?: Partial<PartBounds> } {
+function readFacts(field: FactCursors): ModelFacts {
   const holdOutput = or(field.hold_output, (here) => readWhole(here, TOKENS), undefined);
   const maxOutput = or(field.max_output, (here) => readWhole(here, TOKENS), undefined);
   return {
     ...(holdOutput === undefined ? {} : { holdOutput }),
     ...(maxOutput === undefined ? {} : { maxOutput }),
     ...(field.bounds.exists ? { bounds: readBounds(field.bounds, { image: null, audio: null, file: null }) } : {}),
+    ...readWords(field, ['category', 'provider', 'note']),
   };
+}
+
+/** Words for people, kept only where they are stated. */
+function readWords<Name extends string>(field: Readonly<Record<Name, Cursor>>, names: readonly Name[]): { [name in Name]?: string } {
+  const words: { [name in Name]?: string } = {};
+  for (const name of names) {
+    const word = or(field[name], (here) => readText(here, { max: name === 'note' ? 300 : 60 }), undefined);
+    if (word !== undefined) words[name] = word;
+  }
+  return words;
 }
 
 function readBounds(at: Cursor, defaults: PartBounds): PartBounds {
@@ -107,7 +126,7 @@ function readBounds(at: Cursor, defaults: PartBounds): PartBounds {
   return { image: tokens(image, defaults.image), audio: tokens(audio, defaults.audio), file: tokens(file, defaults.file) };
 }
 
-const METER_KEYS = ['label', 'per', 'price', 'step', 'critical', 'free', 'allowance'] as const;
+const METER_KEYS = ['label', 'per', 'price', 'step', 'critical', 'free', 'allowance', 'category', 'note'] as const;
 const ALLOWANCE = { min: 1, max: 1_000_000_000 };
 
 function readMeter(name: string, at: Cursor): readonly MeterPrice[] {
@@ -135,6 +154,7 @@ function readMeter(name: string, at: Cursor): readonly MeterPrice[] {
     {
       ...{ name, label, unit: per.unit, amount, per: per.count * (seconds ?? 1), stepSeconds: seconds === undefined ? 0 : step },
       ...{ critical, free, ...(allowance === undefined || free ? {} : { allowance: allowance * (seconds ?? 1) }) },
+      ...readWords(field, ['category', 'note']),
     },
   ];
 }

@@ -1,10 +1,10 @@
 import type { LongContextTier, Meter, ModelFacts, Rate, Rates, RatesRule } from '../domain/prices.js';
 import type { Cursor } from './cursor.js';
 import { or, readExact, readOneOf, readWhole } from './scalars.js';
-import { type FactCursors, readPer, readStep, SECONDS } from './units.js';
+import { FACTS, type FactCursors, readPer, readStep, SECONDS } from './units.js';
 
 const TOKEN_KEYS = ['ratio', 'input', 'output', 'cached', 'cache_write', 'cache_write_1h', 'reasoning', 'audio', 'request', 'per'] as const;
-const KEYS = [...TOKEN_KEYS, 'price', 'sizes', 'step', 'measure', 'batch', 'tiers', 'hold_output', 'max_output', 'bounds'] as const;
+const KEYS = [...TOKEN_KEYS, 'price', 'sizes', 'step', 'measure', 'batch', 'tiers', ...FACTS] as const;
 
 type Fields = Readonly<Record<(typeof KEYS)[number], Cursor>>;
 

@@ -1,7 +1,7 @@
 import type { Cursor } from './cursor.js';
 
 /** What a model may state besides its price. */
-export const FACTS = ['hold_output', 'max_output', 'bounds'] as const;
+export const FACTS = ['hold_output', 'max_output', 'bounds', 'category', 'provider', 'note'] as const;
 
 export type FactCursors = Readonly<Record<(typeof FACTS)[number], Cursor>>;
 

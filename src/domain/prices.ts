@@ -82,6 +82,12 @@ export interface ModelFacts {
   /** The most this model can answer, when the operator knows it. */
   readonly maxOutput?: number;
   readonly bounds?: Partial<PartBounds>;
+  /** Under which heading people find it. */
+  readonly category?: string;
+  /** Whose model it is. */
+  readonly provider?: string;
+  /** Anything a price list should say beside the price. */
+  readonly note?: string;
 }
 
 /** What requests are measured by. */
@@ -140,4 +146,6 @@ export interface MeterPrice {
   readonly free: boolean;
   /** So many units of an organization's month cost nothing; of seconds for what is sold by time. Absent = none. */
   readonly allowance?: number;
+  readonly category?: string;
+  readonly note?: string;
 }

@@ -39,6 +39,10 @@ export interface MeterEntry {
   readonly critical: boolean;
   /** Units (seconds, for what is sold by time) of each month that cost nothing. */
   readonly allowance: number | null;
+  /** So many units (seconds, for what is sold by time) have the stated price. */
+  readonly per: number;
+  readonly category: string | null;
+  readonly note: string | null;
   readonly entry: PriceEntry;
 }
 
@@ -128,7 +132,7 @@ function layer(models: readonly ModelPrice[], accepts: Layer<PriceRule>['accepts
 }
 
 /** A pattern of the default book covers dated versions of its model, never the next model that starts alike. */
-function isDated(rest: string, prefix: string): boolean {
+export function isDated(rest: string, prefix: string): boolean {
   return prefix.startsWith('ft:') || /^(?:[-@:](?:latest|preview|exp|\d{2,8}|v\d{1,2}))*$/.test(rest);
 }
 
@@ -199,17 +203,14 @@ function compileRule(of: {
 function merged(facts: readonly ModelFacts[]): ModelFacts {
   const [nearest = {}, ...further] = facts;
   const rest = further.length > 0 ? merged(further) : {};
-  const holdOutput = nearest.holdOutput ?? rest.holdOutput;
-  const maxOutput = nearest.maxOutput ?? rest.maxOutput;
-  return {
-    ...(holdOutput === undefined ? {} : { holdOutput }),
-    ...(maxOutput === undefined ? {} : { maxOutput }),
-    bounds: { ...rest.bounds, ...nearest.bounds },
-  };
+  const stated = Object.fromEntries(FACTS.flatMap((name) => (nearest[name] === undefined ? [] : [[name, nearest[name]]])));
+  return { ...rest, ...stated, bounds: { ...rest.bounds, ...nearest.bounds } };
 }
 
+const FACTS = ['holdOutput', 'maxOutput', 'category', 'provider', 'note'] as const satisfies readonly (keyof ModelFacts)[];
+
 function meterOf(meter: PriceSource['meters'][number], base: Fraction): MeterEntry {
-  const { name, label, unit, critical, amount, per, stepSeconds, allowance = null } = meter;
+  const { name, label, unit, critical, amount, per, stepSeconds, allowance = null, category = null, note = null } = meter;
   // What a request reports under such a name is counted by other rules, so its price would never be found.
   if (stepSeconds === 0 && isMeter(name))
     throw new RangeError(`the meter "${name}" has the name of something that requests are measured by`);
@@ -219,7 +220,7 @@ function meterOf(meter: PriceSource['meters'][number], base: Fraction): MeterEnt
   const rate = { by: 'credits', amount, per } as const;
   const rates = stepSeconds > 0 ? { second: rate } : { custom: [{ meter: name, rate }] };
   const entry = meter.free ? freeEntry({}, options) : compileRates({ kind: 'rates', rates, tiers: [], stepSeconds }, options);
-  return Object.freeze({ name, label, unit, critical, allowance, entry });
+  return Object.freeze({ name, label, unit, critical, allowance, per, category, note, entry });
 }
 
 function listed(compiled: Compiled): ListedModel[] {

@@ -22,9 +22,9 @@ let last: { readonly key: string; readonly models: readonly ModelPrice[] } | und
 function modelsAt(source: Pick<PriceSource, 'defaults' | 'demo'>, creditsPerDollar: Fraction, nowMs: number): readonly ModelPrice[] {
   const models = new Map<string, RatesRule>();
   if (source.demo) models.set('demo', DEMO);
-  for (const { patterns, price } of source.defaults ? listPrices(nowMs) : []) {
+  for (const { provider, patterns, price } of source.defaults ? listPrices(nowMs) : []) {
     const rule = price && ruleOf(price, creditsPerDollar);
-    if (rule) for (const pattern of patterns) if (!models.has(pattern)) models.set(pattern, rule);
+    if (rule) for (const pattern of patterns) if (!models.has(pattern)) models.set(pattern, { ...rule, provider });
   }
   return [...models].map(([pattern, rule]) => ({ pattern, rule }));
 }
@@ -38,7 +38,7 @@ const DEMO: RatesRule = {
 };
 
 /** Where two providers use one name, the first in this list names the price. */
-const PROVIDERS = [
+export const PROVIDERS = [
   'openai',
   'anthropic',
   'google',
@@ -61,10 +61,16 @@ function creditsPerDollarOf(credits: PriceSource['credits']): Fraction {
   return fraction(base.n, base.d * 2n);
 }
 
-function* listPrices(nowMs: number): Generator<{ readonly patterns: readonly string[]; readonly price: ListPrice | undefined }> {
+interface Listed {
+  readonly provider: string;
+  readonly patterns: readonly string[];
+  readonly price: ListPrice | undefined;
+}
+
+function* listPrices(nowMs: number): Generator<Listed> {
   for (const providerId of PROVIDERS) {
     for (const model of findProvider({ providerId })?.models ?? []) {
-      yield { patterns: patternsOf(model), price: priceAt(model.prices, nowMs) };
+      yield { provider: providerId, patterns: patternsOf(model), price: priceAt(model.prices, nowMs) };
     }
   }
 }
@@ -75,7 +81,7 @@ type MatchLogic = ModelInfo['match'];
  * `equals` and `starts_with` become names and patterns; such a pattern only covers dated versions (see `book.ts`), so
  * that tomorrow's model is not sold at today's price because its name starts alike. Other ways of matching are dropped.
  */
-function patternsOf(model: ModelInfo): string[] {
+export function patternsOf(model: ModelInfo): string[] {
   const found = [model.id];
   const visit = (match: MatchLogic): void => {
     if ('or' in match) for (const item of match.or) visit(item);

@@ -14,6 +14,9 @@ export interface PriceEntry {
   readonly holdOutput: number;
   readonly maxOutput: number | null;
   readonly bounds: { readonly image: number | null; readonly audio: number | null; readonly file: number | null };
+  readonly category: string | null;
+  readonly provider: string | null;
+  readonly note: string | null;
 }
 
 /** Every meter that has a place of its own in `Usage`, in the order in which a breakdown lists them. */
@@ -94,7 +97,7 @@ export function tableFor(entry: PriceEntry, inputTokens: number): RateTable {
   return entry.table;
 }
 
-function factsOf(facts: ModelFacts): Pick<PriceEntry, 'holdOutput' | 'maxOutput' | 'bounds'> {
+function factsOf(facts: ModelFacts): Pick<PriceEntry, keyof ModelFacts> {
   const { image = null, audio = null, file = null } = facts.bounds ?? {};
   for (const value of [facts.holdOutput, facts.maxOutput, image, audio, file]) {
     if (value !== undefined && value !== null && (!Number.isSafeInteger(value) || value < 0 || value > 1e9)) {
@@ -105,6 +108,9 @@ function factsOf(facts: ModelFacts): Pick<PriceEntry, 'holdOutput' | 'maxOutput'
     holdOutput: facts.holdOutput ?? Math.min(HOLD_OUTPUT, facts.maxOutput ?? HOLD_OUTPUT),
     maxOutput: facts.maxOutput ?? null,
     bounds: Object.freeze({ image, audio, file }),
+    category: facts.category ?? null,
+    provider: facts.provider ?? null,
+    note: facts.note ?? null,
   };
 }
 

@@ -4,7 +4,7 @@ import { useApi } from './harness.js';
 const sold = { label: 'Traces', unit: 'trace', amount: '2', per: 1000, stepSeconds: 0, critical: true, free: false };
 const api = useApi({
   meters: [
-    { ...sold, name: 'trace', allowance: 10_000 },
+    { ...sold, name: 'trace', allowance: 10_000, category: 'Observability' },
     { ...sold, name: 'call', label: 'Call center', unit: 'minute', amount: '3', per: 60, stepSeconds: 60, allowance: 600 },
     { ...sold, name: 'query', label: 'Query' },
   ],
@@ -44,8 +44,15 @@ test('what is left of an allowance is on the price list, on the day and on the o
     .map(({ quantity, unit_price, cost }) => [quantity, unit_price.credits, cost.micro]);
   expect(items).toEqual([
     [10_000, '0', 0],
-    [120, '0.002', 240_000],
+    [120, '2', 240_000],
   ]);
+  const named = (day['items'] as Record<string, unknown>[]).map(({ category, label, unit }) => [category, label, unit]);
+  expect(named).toEqual([
+    ['Metered actions', 'Call center', 'second'],
+    ['Observability', 'Traces', 'trace'],
+    ['Observability', 'Traces', 'trace'],
+  ]);
+  expect((day['subtotals'] as { category: string }[]).map(({ category }) => category)).toEqual(['Metered actions', 'Observability']);
   expect(day['totals']).toMatchObject({ cost: { micro: 240_000 } });
   const entries = (await api.call('GET', `/api/v1/orgs/${org}/pricing`)).body['entries'] as unknown as {
     name: string;
