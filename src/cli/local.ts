@@ -3,9 +3,7 @@ import { describeFinding } from '../config/finding.js';
 import { type Loaded, loadConfig } from '../config/load.js';
 import { openDatabase } from '../db/client.js';
 import { migrate } from '../db/migrate.js';
-import { formatCredits } from '../domain/credits.js';
-import { buildBook } from '../pricing/book.js';
-import { workedExamples } from '../pricing/worked.js';
+import { pricesCheck } from './prices.js';
 import { CliError, EXIT, type Verb, type VerbCall } from './verb.js';
 
 /** What works on files and databases, without a running server. */
@@ -38,13 +36,7 @@ export const localVerbs: readonly Verb[] = [
     notes: ['The server does this by itself when it starts. Running it twice changes nothing.'],
     run: runMigrations,
   },
-  {
-    name: 'prices check',
-    summary: 'Print what typical requests cost under a configuration',
-    operands: ['F?'],
-    options: [],
-    run: checkPrices,
-  },
+  pricesCheck,
   notYet(
     'prices import',
     'Read prices from a one-api or new-api table',
@@ -62,27 +54,6 @@ function checkConfig(call: VerbCall): number {
     call.out.line(loaded.ok ? `Good: ${source}.` : `Not good: ${source}. A server would not start with it.`);
   }
   return loaded.ok ? EXIT.good : EXIT.failed;
-}
-
-function checkPrices(call: VerbCall): number {
-  const loaded = load(call);
-  if (!loaded.ok) {
-    for (const finding of loaded.findings) call.out.error(describeFinding(finding, loaded.file));
-    return EXIT.failed;
-  }
-  const book = buildBook(loaded.prices);
-  const examples = workedExamples(book);
-  if (call.isJson) call.out.json({ version: book.version, models: examples });
-  else {
-    call.out.table(
-      ['MODEL', 'FROM', 'CREDITS FOR 1K IN + 1K OUT', 'WITH 80% CACHED'],
-      examples.map(({ model, origin, free, typical, cached }) =>
-        free ? [model, origin, 'free', 'free'] : [model, origin, formatCredits(typical), formatCredits(cached)],
-      ),
-    );
-    call.out.line(`Version ${book.version}. Also counted where it has a price: one request, one image, one minute, 1,000 characters.`);
-  }
-  return EXIT.good;
 }
 
 async function runMigrations(call: VerbCall): Promise<number> {

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { apiListener } from '../../src/api/app.js';
+import { storePriceVersion } from '../../src/ledger/priceVersions.js';
 import { OPERATOR_KEY, useApi } from '../api/harness.js';
 import { freshDatabase } from '../support/postgres.js';
 import { ROOT } from '../support/source.js';
@@ -108,6 +109,27 @@ test('reconcile asks the running server, whatever variables the configuration na
   expect([asked.code, asked.err]).toEqual([0, '']);
   const alone = await farebox(['reconcile'], { FAREBOX_CONFIG: config, FAREBOX_URL: 'http://127.0.0.1:9' });
   expect([alone.code, alone.err]).toEqual([1, expect.stringContaining('SET_ON_THE_SERVER_ONLY')]);
+});
+
+test('prices check says what a file would change on the running server, and when nobody could be asked', async () => {
+  const running = api.deps.prices();
+  await storePriceVersion(api.db, running);
+  const file = join(data, 'prices.yaml');
+  const models = 'models: { new-model: { ratio: 1, output: 4x, cached: 0.5x } }';
+  writeFileSync(file, `credits: { value: 0.01 USD, base: 200 }\ndefault_prices: false\ngroups: { vip: 0.8 }\n${models}\n`);
+  const said = await farebox(['prices', 'check', file]);
+  expect([said.code, said.err]).toEqual([0, '']);
+  expect(said.out).toContain(`Compared with the version in force, ${running.version}:`);
+  expect(said.out).toMatch(/^new-model +added +- +1 +- +0\.92$/m);
+  expect(said.out).not.toMatch(/^demo +(added|removed|changed)/m);
+  expect(await json('prices', 'check', file)).toMatchObject({
+    in_force: running.version,
+    changes: [{ model: 'new-model', kind: 'added', before: null, after: { typical: 1_000_000 } }],
+    not_compared: null,
+  });
+  const alone = await farebox(['prices', 'check', file], { FAREBOX_URL: 'http://127.0.0.1:9' });
+  expect([alone.code, alone.err]).toEqual([0, '']);
+  expect(alone.out).toContain('Not compared with the prices in force. No Farebox answers at http://127.0.0.1:9.');
 });
 
 test('migrate and reconcile work on a database without any server', async () => {
