@@ -15,40 +15,38 @@
 local no = closed(KEYS, ARGV, 'filling')
 if no then return no end
 ours(KEYS[6])
-local balance, version, writes, told = balanceOf(ARGV), digits(ARGV[3]), {}, KEYS[6]
+local balance, version, told, writes = balanceOf(ARGV), digits(ARGV[3]), KEYS[6], {}
 local org, of = rebuild(KEYS[5], counting(KEYS[5]))
-local function keep(...) writes[#writes + 1] = { ... } end
-local function isTerms(key, id, terms) return isNewer(key, digits(match(terms, '^(%d+)|') or ''), termsTold(told, id)) end
--- Whether Postgres has said nothing as new in this life of the data, or it was lost again.
-local function isNews(id, key, field)
-  local before, life = balanceTold(told, id)
-  return life ~= ARGV[1] or version > before or (version == before and call('HEXISTS', key, field) == 0)
+local orgId, news = sub(KEYS[4], 10), text(version) .. ' ' .. ARGV[1]
+-- What is written to a key goes there in one piece at the end.
+local function keep(key, ...)
+  writes[key] = writes[key] or {}
+  for i = 1, select('#', ...) do writes[key][#writes[key] + 1] = (select(i, ...)) end
 end
-local orgId = sub(KEYS[4], 10)
-if isNews(orgId, KEYS[4], 'balance') then
-  keep(KEYS[4], 'balance', balance)
-  keep(told, orgId .. '!', text(version) .. ' ' .. ARGV[1])
+-- Whether these terms are newer than what there was, and whether Postgres has said nothing as new of the rest in this life of
+-- the data, or it was lost again.
+local function isNews(id, key, terms, field)
+  local termsBefore, before, life = allTold(told, id)
+  local isFirst = life ~= ARGV[1] or version > before or (version == before and call('HEXISTS', key, field) == 0)
+  if isFirst then keep(told, id .. '!', news) end
+  local termsVersion = match(terms, '^(%d+)|')
+  local isLater = isNewer(key, digits(termsVersion), termsBefore)
+  if isLater then keep(told, id, termsVersion) end
+  return isLater, isFirst
 end
-if isTerms(KEYS[4], orgId, ARGV[6]) then
-  keep(KEYS[4], 'terms', orgTermsOf(ARGV[6]), 'json', ARGV[7])
-  keep(told, orgId, match(ARGV[6], '^%d+'))
-end
+local isLater, isFirst = isNews(orgId, KEYS[4], ARGV[6], 'balance')
+if isFirst then keep(KEYS[4], 'balance', balance) end
+if isLater then keep(KEYS[4], 'terms', orgTermsOf(ARGV[6]), 'json', ARGV[7]) end
+keep(KEYS[4], 'sums', put(ORG_SUMS, org.held, org.pend), 'tokens', changedNow(KEYS[4]))
 for i = 7, #KEYS do
   local at, key = 8 + 7 * (i - 7), KEYS[i]
   local id, terms = idOf(ARGV[at], 'tok_'), ARGV[at + 1]
   local sums = of(id)
-  if isNews(id, key, 'used') then
-    keep(key, 'used', useOf(ARGV[at + 5]), 'useVersion', ARGV[3])
-    keep(told, id .. '!', text(version) .. ' ' .. ARGV[1])
-  end
-  if isTerms(key, id, terms) then
-    keep(key, 'terms', tokenTermsOf(ARGV[at + 6], ARGV[at + 4], terms, ARGV[at + 3]), 'json', ARGV[at + 2])
-    keep(told, id, match(terms, '^%d+'))
-  end
+  isLater, isFirst = isNews(id, key, terms, 'used')
+  if isFirst then keep(key, 'used', useOf(ARGV[at + 5]), 'useVersion', ARGV[3]) end
+  if isLater then keep(key, 'terms', tokenTermsOf(ARGV[at + 6], ARGV[at + 4], terms, ARGV[at + 3]), 'json', ARGV[at + 2]) end
   keep(key, 'sums', put(TOKEN_SUMS, sums.held, sums.pend, sums.open))
 end
 
-saveOrg(KEYS[4], org)
-tokensChanged(KEYS[4])
-for _, write in ipairs(writes) do call('HSET', unpack(write)) end
+for key, fields in pairs(writes) do call('HSET', key, unpack(fields)) end
 return { 'loaded' }

@@ -35,7 +35,7 @@ if hasRules and not (before and before.known) then
 end
 if not readUse(call('HGET', KEYS[4], 'used') or '') then call('HDEL', KEYS[4], 'used', 'useVersion') end
 ours(KEYS[6])
-tokensChanged(KEYS[6])
+call('HSET', KEYS[6], 'tokens', changedNow(KEYS[6]))
 call('HSET', KEYS[4], 'terms', terms, 'json', ARGV[5])
 if sums then saveToken(KEYS[4], sums) end
 return { 'projected' }

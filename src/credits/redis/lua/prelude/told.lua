@@ -48,9 +48,9 @@ local function isNewer(key, version, told)
 end
 
 -- The terms of a token of this organization are written: whoever remembers what they were finds something else here.
-local function tokensChanged(org)
+local function changedNow(org)
   local before, time = tonumber(call('HGET', org, 'tokens') or 0) or 0, call('TIME')
-  call('HSET', org, 'tokens', format('%016d', math.max(time[1] * 1000000 + time[2], before + 1)))
+  return format('%016d', math.max(time[1] * 1000000 + time[2], before + 1))
 end
 
 -- What stands here and is no hash was put there by somebody else: whoever writes terms takes its place.
