@@ -136,7 +136,8 @@ export class Books {
   }
 
   use(tokenId: TokenId): TokenUse {
-    return { tokenId, used: [{ window: 'total', amount: micro(this.token(tokenId).used), endsAtMs: 0 }] };
+    const amount = micro(this.token(tokenId).used);
+    return { tokenId, used: (['total', 'monthly'] as const).map((window) => ({ window, amount, endsAtMs: 0 })) };
   }
 
   wallet(orgId: OrgId): Wallet {

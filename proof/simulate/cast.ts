@@ -60,7 +60,7 @@ export function firstTokenTerms(token: TokenId): TokenTerms {
     status: 'active',
     expiresAtMs: 0,
     quotas: at === 1 ? [{ window: 'total', cap: microCredits(15_000) }] : [],
-    member: null,
+    member: shared(token),
     requestsPerMinute: 0,
     tokensPerMinute: 0,
     concurrency: at === 3 ? 4 : 0,
@@ -70,6 +70,13 @@ export function firstTokenTerms(token: TokenId): TokenTerms {
     agent: null,
   };
 }
+
+/** The tokens of the last organization are those of one member, who has a monthly quota. */
+function shared(token: TokenId): TokenTerms['member'] {
+  const orgId = ownerOf(token);
+  return orgId === ORGS[2] ? { id: MEMBER, cap: microCredits(25_000), tokens: tokensOf(orgId) } : null;
+}
+export const MEMBER = 'usr_one';
 
 export interface Facts {
   readonly requestId: RequestId;

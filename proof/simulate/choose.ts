@@ -126,7 +126,8 @@ export class Chooser {
     if (at < 72) return `org ${org} limit ${random.chance(50) ? 'none' : random.between(20_000, 90_000)}`;
     if (at < 76) return `org ${org} overdraft ${random.pick([0, 0, 1_000])}`;
     if (at < 86) return `token ${token} status ${random.chance(6) ? 'revoked' : random.chance(65) ? 'active' : 'paused'}`;
-    if (at < 94) return `token ${token} quota ${random.chance(60) ? 'none' : random.between(10_000, 60_000)}`;
+    if (at < 90) return `token ${token} quota ${random.chance(60) ? 'none' : random.between(10_000, 60_000)}`;
+    if (at < 95) return `token ${token} member ${random.chance(35) ? 'none' : random.between(12_000, 60_000)}`;
     return `token ${token} concurrency ${random.pick([0, 0, 3])}`;
   }
 

@@ -45,7 +45,8 @@ export const ACTION_FAULTS: Readonly<Record<string, Action>> = {
     const isOrg = name.startsWith('o');
     const id = isOrg ? orgCalled(name) : tokenCalled(name);
     // The use of a token that has a quota is not brought back by projecting it, only by a charge or a reload.
-    const hasQuota = !isOrg && world.books.token(tokenCalled(name)).terms.quotas.length > 0;
+    const { quotas, member } = isOrg ? { quotas: [], member: null } : world.books.token(tokenCalled(name)).terms;
+    const hasQuota = quotas.length > 0 || member !== null;
     world.damaged.add(isOrg ? orgCalled(name) : ownerOf(tokenCalled(name)));
     world.lossless = false;
     world.tally.damages += 1;

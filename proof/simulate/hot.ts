@@ -158,8 +158,10 @@ export class Hot {
   private caps(orgId: OrgId, tokenId: TokenId | undefined): { scope: string; rest: number }[] {
     const { terms, balance } = this.org(orgId);
     const token = tokenId && this.token(tokenId);
-    const used = (token?.used ?? 0) + this.held(orgId, tokenId) + this.pend(orgId, tokenId);
-    const caps = (token?.terms?.quotas ?? []).map(({ cap }) => ({ scope: 'quota', rest: cap - used }));
+    const used = (id: TokenId): number => this.token(id).used + this.held(orgId, id) + this.pend(orgId, id);
+    const caps = (token?.terms?.quotas ?? []).map(({ cap }) => ({ scope: 'quota', rest: cap - (tokenId ? used(tokenId) : 0) }));
+    const member = token?.terms?.member;
+    if (member) caps.push({ scope: 'member', rest: member.tokens.reduce((rest, id) => rest - used(id), member.cap as number) });
     const spent = (balance?.monthSpent ?? 0) + this.held(orgId) + this.pend(orgId);
     if (terms && terms.limit !== null) caps.push({ scope: 'limit', rest: terms.limit - spent });
     caps.push({ scope: 'balance', rest: this.spendable(orgId) });

@@ -1,4 +1,4 @@
-import { GATEWAYS, micro, ORGS, orgCalled, ownerOf, requestCalled, SHARDS, TOKENS, tokenCalled } from './cast.js';
+import { GATEWAYS, MEMBER, micro, ORGS, orgCalled, ownerOf, requestCalled, SHARDS, TOKENS, tokenCalled, tokensOf } from './cast.js';
 import { ACTION_FAULTS } from './faults.js';
 import { projectOrg, projectToken, repair, sweep } from './workers.js';
 import type { World } from './world.js';
@@ -92,6 +92,15 @@ export const ACTIONS: Readonly<Record<string, Action>> = {
       world.books.changeToken(tokenId, { status: value === 'active' ? 'active' : value === 'revoked' ? value : 'paused' });
     if (what === 'quota' && !world.damaged.has(ownerOf(tokenId))) {
       world.books.changeToken(tokenId, { quotas: value === 'none' ? [] : [{ window: 'total', cap: micro(Number(value)) }] });
+    }
+    if (what === 'member' && !world.damaged.has(ownerOf(tokenId))) {
+      // Each of them is told by itself, so there are always moments in which they know different quotas.
+      const tokens = tokensOf(ownerOf(tokenId));
+      const member = value === 'none' ? null : { id: MEMBER, cap: micro(Number(value)), tokens };
+      for (const one of tokens) {
+        world.books.changeToken(one, { member });
+        if (one !== tokenId) projectToken(world.parts, one);
+      }
     }
     if (what === 'concurrency') world.books.changeToken(tokenId, { concurrency: Number(value) });
     projectToken(world.parts, tokenId);
