@@ -1,8 +1,8 @@
 #!/usr/bin/env node
-import { readFileSync } from 'node:fs';
 import { createPrinter } from './cli/printer.js';
 import type { ReconcileDirectly } from './cli/reconcile.js';
 import { runCli } from './cli/run.js';
+import { version } from './version.js';
 
 /** Opens the stores that a server would use, compares, and closes them. Without Redis only the books are compared. */
 const reconcileDirectly: ReconcileDirectly = async ({ databaseUrl, redisUrl }) => {
@@ -19,17 +19,6 @@ const reconcileDirectly: ReconcileDirectly = async ({ databaseUrl, redisUrl }) =
     await Promise.allSettled([store?.close(), db.close()]);
   }
 };
-
-function version(): string {
-  for (const up of ['../package.json', '../../package.json']) {
-    try {
-      return (JSON.parse(readFileSync(new URL(up, import.meta.url), 'utf8')) as { version: string }).version;
-    } catch {
-      // The built program lies one folder deeper.
-    }
-  }
-  return 'unknown';
-}
 
 // `farebox logs | head` closes the pipe early, which is no reason to complain.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));

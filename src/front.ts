@@ -7,19 +7,22 @@ import type { RefusedRequest } from './domain/refused.js';
 import type { Settings, UpstreamSettings } from './domain/settings.js';
 import { createGateway, type Gateway } from './gateway/gateway.js';
 import { createHealth, type Health } from './gateway/health.js';
-import { openJournal } from './gateway/journal.js';
+import { type Journal, openJournal } from './gateway/journal.js';
 import { createHttpServer } from './gateway/server.js';
 import { type ShardWatch, watchShards } from './gateway/shards.js';
 import { buildBook, type PriceBook } from './pricing/book.js';
 import { createTokenCounter, type TokenCounter } from './pricing/tokens.js';
 import type { Log } from './telemetry/log.js';
 import type { Metrics } from './telemetry/metrics.js';
+import type { FrontPulse } from './telemetry/pulse.js';
+import { mergeRecent } from './telemetry/recent.js';
 import { createUpstreams, type Upstreams } from './upstreams/upstreams.js';
 
 /** The part of a process that faces clients: the HTTP server, the gateway, and who answers everything else. */
 export interface Front {
   readonly health: Health;
   prices(): PriceBook;
+  pulse(): FrontPulse;
   listen(): Promise<number>;
   /** Prices and upstreams of a new configuration; requests under way keep what they were admitted with. */
   reload(next: { readonly prices: PriceSource; readonly upstreams: readonly UpstreamSettings[] }): void;
@@ -95,6 +98,7 @@ export function createFront(deps: FrontDeps): Front {
   return {
     health,
     prices: () => book,
+    pulse: () => pulse({ health, gateway, journal, upstreams, metrics, book }),
     listen: () => listen(server, settings),
     reload: (next) => {
       book = buildBook(next.prices);
@@ -190,6 +194,31 @@ async function shutdown(closing: Closing): Promise<boolean> {
 /** Only the door: closing an HTTP server would also close connections whose next request is on its way. */
 function closeDoor(server: Server): void {
   if (server.listening) TcpServer.prototype.close.call(server);
+}
+
+interface Beating {
+  readonly health: Health;
+  readonly gateway: Gateway;
+  readonly journal: Journal;
+  readonly upstreams: Upstreams;
+  readonly metrics: Metrics;
+  readonly book: PriceBook;
+}
+
+function pulse({ health, gateway, journal, upstreams, metrics, book }: Beating): FrontPulse {
+  const recent = new Map(metrics.recent.read().map((one) => [one.name, one]));
+  const unconfirmed = [...journal.unconfirmed().values()].reduce((sum, entries) => sum + entries.length, 0);
+  return {
+    ready: health.ready,
+    detail: health.detail,
+    openRequests: gateway.openRequests,
+    priceVersion: book.version,
+    journal: { writable: journal.writable, bytes: journal.bytes, unconfirmed },
+    upstreams: upstreams.all.map(({ settings, inFlight }) => ({
+      ...(recent.get(settings.name) ?? mergeRecent(settings.name, [])),
+      inFlight,
+    })),
+  };
 }
 
 function announcePrices(metrics: Metrics, book: PriceBook): void {

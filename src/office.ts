@@ -27,8 +27,10 @@ import { createRefusedDesk, type RefusedDesk } from './ledger/refused.js';
 import { createMailer } from './mail/mailer.js';
 import type { PriceBook } from './pricing/book.js';
 import { createTokenCounter } from './pricing/tokens.js';
+import { createServerPort, type InForce } from './serverPort.js';
 import type { Log } from './telemetry/log.js';
 import type { Metrics } from './telemetry/metrics.js';
+import type { Pulses } from './telemetry/pulse.js';
 import { readLiveState } from './usage/liveState.js';
 import { readTick } from './usage/tick.js';
 
@@ -53,7 +55,8 @@ export interface OfficeDeps {
   readonly settings: Settings;
   readonly secret: string;
   readonly operatorKey: string;
-  readonly prices: () => PriceBook;
+  readonly inForce: InForce;
+  readonly pulses: () => Promise<Pulses>;
   readonly db: Database;
   readonly store: CreditStore;
   readonly metrics: Metrics;
@@ -89,7 +92,8 @@ export function createOffice(deps: OfficeDeps): Office {
     compat: settings.compat,
     ledger,
     live,
-    prices: deps.prices,
+    prices: () => deps.inForce.book,
+    server: createServerPort({ ...deps, listeners: () => live.watchers }),
     readDraft,
     counter: createTokenCounter(),
     log,
@@ -105,10 +109,10 @@ export function createOffice(deps: OfficeDeps): Office {
   };
 }
 
-function openRefused({ db, prices, metrics, log }: OfficeDeps, live: LiveHub): RefusedDesk {
+function openRefused({ db, inForce, metrics, log }: OfficeDeps, live: LiveHub): RefusedDesk {
   return createRefusedDesk({
     db,
-    priceVersion: () => prices().version,
+    priceVersion: () => inForce.book.version,
     onWritten: (rows) => live.booked(rows.map((row) => ({ orgId: row.org_id, event: JSON.stringify({ ...row, ...REFUSED }) }))),
     onLost: (count, cause) => {
       metrics.refusalsUnlisted.inc(count);

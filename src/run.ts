@@ -15,11 +15,14 @@ import { createFront, type Front, hostFor } from './front.js';
 import { createOfficeRelay } from './gateway/office.js';
 import { createOffice, type Office } from './office.js';
 import { buildBook, type PriceBook } from './pricing/book.js';
+import { pulseOf, pulsesFromPrimary, sharePulse } from './pulse.js';
 import { onRefusedMessage, refusedToPrimary } from './refused.js';
 import { hasTakenOver, onRetire } from './rolling.js';
+import type { InForce } from './serverPort.js';
 import { metricsFromPrimary, SLOT_VARIABLE } from './supervisor.js';
 import type { Log } from './telemetry/log.js';
 import { createMetrics, type Metrics, ownText, shareWithPrimary } from './telemetry/metrics.js';
+import type { Pulses } from './telemetry/pulse.js';
 
 /** What every process has read before it starts anything. */
 export interface Start {
@@ -39,8 +42,9 @@ export async function runWhole(start: WithBoth & { readonly mode: Place['mode'] 
   const metrics = createMetrics();
   // The embedded database is in the data folder, whose lock says the same.
   const alone = start.mode === 'database' ? await holdAlone(start) : null;
-  let book = buildBook(start.loaded.prices);
-  const office = createOffice(officeDeps(start, metrics, () => book));
+  const inForce = inForceOf(start);
+  const pulses = async (): Promise<Pulses> => ({ pulses: [pulseOf('whole', 0, front.pulse())], silent: 0 });
+  const office = createOffice(officeDeps(start, metrics, { inForce, pulses }));
   const front = createFront({
     ...frontDeps(start, metrics),
     metricsText: () => ownText(metrics),
@@ -48,11 +52,10 @@ export async function runWhole(start: WithBoth & { readonly mode: Place['mode'] 
     onRefused: office.refused,
   });
   const port = await front.listen();
-  await office.pricesInForce(book);
+  await office.pricesInForce(inForce.book);
   await greet(office, { ...placeOf(start, port), mode: start.mode });
   office.jobs.start();
-  const watch = watching(start, metrics, front, (next) => {
-    book = next;
+  const watch = watching({ start, metrics, front, inForce }, (next) => {
     office.pricesInForce(next).catch((error) => start.log.error({ err: error }, 'the new price version was not stored yet'));
   });
   await stopSignal(() => front.cut(), watch.reload);
@@ -79,7 +82,8 @@ export async function runGateway(start: WithStore): Promise<number> {
   });
   process.title = `farebox gateway ${cluster.worker?.id ?? ''}`;
   await front.listen();
-  const watch = watching(start, metrics, front, () => undefined);
+  sharePulse(() => pulseOf('gateway', Number(process.env[SLOT_VARIABLE] ?? 0), front.pulse()));
+  const watch = watching({ start, metrics, front, inForce: inForceOf(start) }, () => undefined);
   const retired = new Promise<'retired'>((resolve) => onRetire(() => resolve('retired')));
   const why = await Promise.race([stopSignal(() => front.cut(), watch.reload), retired]);
   const settled = why === 'retired' ? await front.retire() : await front.shutdown();
@@ -95,16 +99,16 @@ export async function runOffice(start: WithBoth): Promise<number> {
   const metrics = createMetrics();
   shareWithPrimary(metrics);
   await mustWork(start.store);
-  let book = buildBook(start.loaded.prices);
-  const office = createOffice(officeDeps(start, metrics, () => book));
+  const inForce = inForceOf(start);
+  sharePulse(() => pulseOf('office', 0, null));
+  const office = createOffice(officeDeps(start, metrics, { inForce, pulses: pulsesFromPrimary() }));
   const server = await listenOn(socketOf(start), office);
   onRefusedMessage(office.refused);
-  await office.pricesInForce(book);
+  await office.pricesInForce(inForce.book);
   await greet(office, { ...placeOf(start, start.loaded.settings.port), mode: 'cluster' });
   office.jobs.start();
   hasTakenOver();
-  const watch = watching(start, metrics, null, (next) => {
-    book = next;
+  const watch = watching({ start, metrics, front: null, inForce }, (next) => {
     office.pricesInForce(next).catch((error) => start.log.error({ err: error }, 'the new price version was not stored yet'));
   });
   await stopSignal(() => undefined, watch.reload);
@@ -159,10 +163,15 @@ const ownerName = (): string => `${hostname()}:${process.pid}`;
 
 const socketOf = ({ loaded }: Start): string => resolve(join(loaded.settings.dataDir, 'office.sock'));
 
-function officeDeps(start: WithBoth, metrics: Metrics, prices: () => PriceBook) {
+function officeDeps(start: WithBoth, metrics: Metrics, known: { readonly inForce: InForce; readonly pulses: () => Promise<Pulses> }) {
   const { settings } = start.loaded;
   const { secret, operatorKey } = start.secrets;
-  return { settings, secret, operatorKey, prices, db: start.db, store: start.store, metrics, log: start.log, owner: ownerName() };
+  return { settings, secret, operatorKey, ...known, db: start.db, store: start.store, metrics, log: start.log, owner: ownerName() };
+}
+
+function inForceOf({ loaded }: Start): InForce {
+  const config = { fromFile: loaded.file !== null, loadedAtMs: Date.now(), bad: null };
+  return { book: buildBook(loaded.prices), upstreams: loaded.settings.upstreams, config };
 }
 
 function frontDeps(start: WithStore, metrics: Metrics) {
@@ -183,12 +192,20 @@ async function greet(office: Office, known: Omit<Place, 'setupLink'>): Promise<v
   process.stdout.write('first' in welcomed ? firstStart(place, welcomed.first) : laterStart(place, welcomed.organizations));
 }
 
+interface Watched {
+  readonly start: Start;
+  readonly metrics: Metrics;
+  readonly front: Front | null;
+  readonly inForce: InForce;
+}
+
 /** New prices and upstreams while running. What is wrong stays out, and is said in log, `/readyz` and metrics. */
-function watching(start: Start, metrics: Metrics, front: Front | null, onBook: (book: PriceBook) => void) {
+function watching({ start, metrics, front, inForce }: Watched, onBook: (book: PriceBook) => void) {
   const { file, hash } = start.loaded;
   if (file === null) return { reload: () => undefined, close: () => undefined };
   const bad = (words: string): void => {
     metrics.configErrors.set(1);
+    inForce.config = { ...inForce.config, bad: { atMs: Date.now(), words } };
     front?.health.note('config', 'the file on disk has mistakes; the last good one is in force');
     start.log.error({ words }, 'the configuration was not reloaded');
   };
@@ -201,6 +218,8 @@ function watching(start: Start, metrics: Metrics, front: Front | null, onBook: (
       try {
         const book = buildBook(loaded.prices);
         front?.reload({ prices: loaded.prices, upstreams: loaded.settings.upstreams });
+        Object.assign(inForce, { book, upstreams: loaded.settings.upstreams });
+        inForce.config = { fromFile: true, loadedAtMs: Date.now(), bad: null };
         onBook(book);
         metrics.configErrors.set(0);
         front?.health.note('config', null);

@@ -2,6 +2,7 @@ import cluster, { type Worker } from 'node:cluster';
 import { availableParallelism } from 'node:os';
 import type { Role, Settings } from './domain/settings.js';
 import { closeLostConnections } from './handoff.js';
+import { createPulseRound } from './pulse.js';
 import { createRefusedPost, type RefusedMessage } from './refused.js';
 import { replaceOffice, replaceOneByOne } from './rolling.js';
 import type { Log } from './telemetry/log.js';
@@ -30,6 +31,7 @@ const CALM_MS = 60_000;
 export function supervise(settings: Settings, log: Log): Promise<number> {
   const seats = new Map<number, Seat>();
   const metrics = createAggregate();
+  const pulses = createPulseRound();
   const postRefused = createRefusedPost(() => officeOf(seats));
   let stopping = false;
   let refused = false;
@@ -41,6 +43,7 @@ export function supervise(settings: Settings, log: Log): Promise<number> {
     seats.set(worker.id, seat);
     closeLostConnections(worker);
     worker.on('message', (message: ToPrimary) => answer(worker, message, metrics));
+    worker.on('message', (message: object | null) => pulses(worker, message));
     worker.on('message', (message: Partial<RefusedMessage> | null) => postRefused(message));
     worker.once('listening', () => {
       isUp = true;

@@ -27,6 +27,7 @@ import { peopleRoutes } from './people.js';
 import { addressOf, createPerformer, failed, sealed } from './perform.js';
 import { pricingRoutes } from './pricing.js';
 import { problemResponse, unknownPath, unreadable, wrongMethod } from './problem.js';
+import { providerRoutes } from './providers.js';
 import { reconciliationRoutes } from './reconciliation.js';
 import { redemptionRoutes } from './redemptions.js';
 import { REFERENCE, referenceRoutes } from './reference/routes.js';
@@ -108,6 +109,7 @@ export const apiRoutes = (deps: ApiDeps): readonly Route[] => [
   ...pricingRoutes(deps),
   ...adminPriceRoutes(deps),
   ...eventRoutes(deps),
+  ...providerRoutes(deps),
   ...reconciliationRoutes(deps),
   ...asideRoutes(deps),
   ...auditRoutes(deps),

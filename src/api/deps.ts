@@ -13,6 +13,7 @@ import type { PriceBook } from '../pricing/book.js';
 import type { TokenCounter } from '../pricing/tokens.js';
 import type { Log } from '../telemetry/log.js';
 import type { LiveHub } from './live.js';
+import type { ServerPort } from './server.js';
 
 /** Everything the management API is wired to. It owns no state of its own. */
 export interface ApiDeps {
@@ -34,6 +35,7 @@ export interface ApiDeps {
   readonly compat: CompatSettings;
   readonly ledger: LedgerPort;
   readonly prices: () => PriceBook;
+  readonly server: ServerPort;
   /** Reads the prices of a configuration that is not in force; `prices` is null when there are mistakes. */
   readonly readDraft: (yaml: string) => { readonly prices: PriceSource | null; readonly findings: readonly DraftFinding[] };
   /** The tokenizer that bills, in a thread of its own. */

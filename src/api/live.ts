@@ -42,6 +42,8 @@ export interface LiveHub {
   booked(batch: readonly Booked[]): void;
   /** Null when too many are watching already. */
   watch(orgId: OrgId): Watch | null;
+  /** Who is watching now. */
+  readonly watchers: number;
 }
 
 export interface Watch {
@@ -138,6 +140,9 @@ export function createLiveHub(parts: LiveParts): LiveHub {
         watchers -= 1;
         channel.watchers -= 1;
       });
+    },
+    get watchers() {
+      return watchers;
     },
   };
 }

@@ -11,7 +11,8 @@ export interface AttemptOwner {
   /** The first byte of a good answer: from here on there is no other attempt. */
   open(attempt: Attempt): Answer;
   flow(more: boolean): boolean;
-  done(candidate: PricedCandidate, outcome: string): void;
+  /** `status`: what the upstream said, 0 when it said nothing. */
+  done(candidate: PricedCandidate, outcome: string, status: number): void;
   rejected(candidate: PricedCandidate, rejection: Rejection): void;
   failed(candidate: PricedCandidate, failure: Failure): void;
   /** A mistake of ours: it must not leave its client waiting and its hold standing. */
@@ -55,7 +56,7 @@ export class Attempt implements Sink {
 
   onEnd(): void {
     try {
-      this.owner.done(this.candidate, this.status < 300 ? 'answered' : `status_${Math.floor(this.status / 100)}xx`);
+      this.owner.done(this.candidate, this.status < 300 ? 'answered' : `status_${Math.floor(this.status / 100)}xx`, this.status);
       if (this.status < 300) this.begun().end();
       else this.reject();
     } catch (error) {
@@ -65,7 +66,7 @@ export class Attempt implements Sink {
 
   onFailure(failure: Failure): void {
     try {
-      this.owner.done(this.candidate, failure.kind);
+      this.owner.done(this.candidate, failure.kind, this.status);
       if (this.answer) this.answer.fail(failure);
       else if (this.status >= 300) this.reject();
       else this.owner.failed(this.candidate, failure);

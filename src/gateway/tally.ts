@@ -5,7 +5,9 @@ export interface GatewayTally {
   overhead(endpoint: string, ms: number): void;
   firstByte(endpoint: string, ms: number): void;
   ended(request: { readonly endpoint: string; readonly status: number; readonly ending: string; readonly ms: number }): void;
-  upstream(name: string, outcome: string): void;
+  upstream(name: string, outcome: string, status: number): void;
+  /** From the beginning of this attempt. */
+  upstreamFirstByte(name: string, ms: number): void;
   charged(cost: number, tokens: { readonly input: number; readonly output: number }): void;
 }
 
@@ -24,7 +26,11 @@ export function createTally(metrics: Metrics): GatewayTally {
       metrics.requests.add(key, () => ({ endpoint, status, ending }));
       metrics.latency.observe(endpoint, one(endpoint), ms / 1000);
     },
-    upstream: (upstream, outcome) => metrics.upstreamRequests.add(upstreamKey(upstream, outcome), () => ({ upstream, outcome })),
+    upstream: (upstream, outcome, status) => {
+      metrics.upstreamRequests.add(upstreamKey(upstream, outcome), () => ({ upstream, outcome }));
+      metrics.recent.ended(upstream, outcome, status);
+    },
+    upstreamFirstByte: (upstream, ms) => metrics.recent.firstByte(upstream, ms),
     charged: (cost, tokens) => {
       if (cost > 0) metrics.charged.add('', none, metrics.credits(cost));
       if (tokens.input > 0) metrics.tokens.add('input', input, tokens.input);

@@ -1,5 +1,6 @@
 import cluster, { type Worker } from 'node:cluster';
 import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { createRecent } from './recent.js';
 import { Distribution, Tally } from './tally.js';
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
@@ -34,6 +35,8 @@ export function createMetrics(options: { readonly defaults: boolean } = { defaul
     unconfirmed: gauge('farebox_unconfirmed_settlements', 'Settlements of this process that Postgres does not have yet'),
     storeErrors: counter('farebox_store_unavailable_total', 'Hot store commands without an answer, by reason', ['reason']),
     upstreamRequests: tally('farebox_upstream_requests_total', 'Attempts by upstream and outcome', ['upstream', 'outcome']),
+    /** The same of the last minutes, for people; not published. */
+    recent: createRecent(),
     upstreamInFlight: gauge('farebox_upstream_in_flight', 'Requests running at an upstream', ['upstream']),
     estimatedUsage: counter('farebox_estimated_usage_total', 'Charges counted by us because the upstream did not, by reason', ['reason']),
     drainLag: gauge('farebox_drain_lag_seconds', 'Age of the oldest settled charge that is not in Postgres yet'),

@@ -7,6 +7,7 @@ import type { ApiDeps, LedgerPort } from '../../src/api/deps.js';
 import { createLiveHub } from '../../src/api/live.js';
 import type { Route } from '../../src/api/route.js';
 import { ProblemSchema } from '../../src/api/schemas.js';
+import type { ServerPort } from '../../src/api/server.js';
 import { createLedgerPort, createProjections } from '../../src/books.js';
 import { readDraft } from '../../src/config/draft.js';
 import { createEmbeddedStore } from '../../src/credits/embedded/store.js';
@@ -69,6 +70,8 @@ export interface ApiOptions {
   readonly store?: (real: CreditStore) => CreditStore;
   /** What is sold outside /v1. */
   readonly meters?: readonly MeterPrice[];
+  /** What is different about the server around the API. */
+  readonly server?: Partial<ServerPort>;
   /** Sessions are those of real cookies, of people who signed in; says what is different about them. */
   readonly people?: Partial<PeopleDeps>;
 }
@@ -90,6 +93,17 @@ export function useApi(options: ApiOptions = {}): Rig {
   afterAll(async () => parts.end?.());
   return new Proxy({} as Rig, { get: (_, name) => Reflect.get(parts.rig ?? {}, name) });
 }
+
+/** A server without gateways, on which nothing has happened yet. */
+const quietServer = (priceVersion: string): ServerPort => ({
+  pulses: async () => ({ pulses: [], silent: 0 }),
+  upstreams: () => [],
+  config: () => ({ fromFile: false, loadedAtMs: Date.now(), priceVersion, bad: null }),
+  hotStore: async () => ({ ms: 1, shards: [{ shard: '00', state: 'open' }] }),
+  drain: async () => ({ lagSeconds: 0, waiting: 0 }),
+  listeners: () => 0,
+  roles: ['gateway', 'api', 'worker'],
+});
 
 export async function openStore(wrap: (real: CreditStore) => CreditStore = (real) => real): Promise<CreditStore> {
   const real = createEmbeddedStore();
@@ -166,6 +180,7 @@ export function rigOf(db: Database, store: CreditStore, options: ApiOptions): Ri
     credits: { name: 'credit', value: { amount: '0.01', currency: 'USD' } },
     compat: { creditsScope: 'token' },
     prices: () => book,
+    server: { ...quietServer(book.version), ...options.server },
     readDraft,
     counter: createTokenCounter(),
     log: pino({ level: 'silent' }),
