@@ -104,8 +104,8 @@ export function createFront(deps: FrontDeps): Front {
       book = buildBook(next.prices);
       announcePrices(metrics, book);
       const old = upstreams;
-      upstreams = createUpstreams(next.upstreams);
-      old.close().catch((error) => log.warn({ err: error }, 'an upstream did not close'));
+      upstreams = createUpstreams(next.upstreams, old);
+      old.leaveTo(upstreams);
     },
     cut: () => gateway.cut(),
     shutdown: end,

@@ -4,7 +4,7 @@ import { Pool } from 'undici';
 import type { UpstreamSettings } from '../domain/settings.js';
 import { type Candidate, createPicker } from './pick.js';
 
-/** An upstream with its connections. `inFlight` is kept by whoever forwards. */
+/** An upstream with its connections. `inFlight` is kept by whoever forwards, and outlives a reload: it is counted by name. */
 export interface Upstream {
   readonly settings: UpstreamSettings;
   /** Null for the built-in demo, which is answered in this process. */
@@ -14,23 +14,37 @@ export interface Upstream {
   /** Headers that go with every request, as the flat list undici sends without copying. */
   readonly headers: readonly string[];
   inFlight: number;
+  readonly load: Load;
+}
+
+/** What an upstream has to do, whichever settings it was asked with. */
+interface Load {
+  inFlight: number;
 }
 
 export interface Upstreams {
   readonly all: readonly Upstream[];
   pick(model: string): readonly Candidate<Upstream>[];
-  /** Lets running requests finish, then closes the connections. */
-  close(): Promise<void>;
+  /** After a reload: what the next ones have not taken over is closed, once whoever was admitted with it has been sent. */
+  leaveTo(next: Upstreams): void;
   destroy(): Promise<void>;
 }
 
-export function createUpstreams(settings: readonly UpstreamSettings[]): Upstreams {
-  const all = settings.map(open);
+const LEAVE_MS = 60_000;
+
+/** `before`: the ones in force until now. An upstream that stays as it is keeps its connections. */
+export function createUpstreams(settings: readonly UpstreamSettings[], before?: Upstreams): Upstreams {
+  const all = settings.map((one) => {
+    const known = before?.all.find((upstream) => upstream.settings.name === one.name);
+    if (known && JSON.stringify(known.settings) === JSON.stringify(one)) return known;
+    return open(one, known?.load ?? { inFlight: 0 });
+  });
   return {
     all,
     pick: createPicker(all),
-    close: async () => {
-      await Promise.all(all.map((upstream) => upstream.pool?.close()));
+    leaveTo: (next) => {
+      const left = all.filter((upstream) => !next.all.includes(upstream));
+      setTimeout(() => left.map((upstream) => upstream.pool?.close().catch(() => undefined)), LEAVE_MS).unref();
     },
     destroy: async () => {
       await Promise.all(all.map((upstream) => upstream.pool?.destroy()));
@@ -38,8 +52,8 @@ export function createUpstreams(settings: readonly UpstreamSettings[]): Upstream
   };
 }
 
-function open(settings: UpstreamSettings): Upstream {
-  if (settings.builtin) return { settings, pool: null, basePath: '', headers: [], inFlight: 0 };
+function open(settings: UpstreamSettings, load: Load): Upstream {
+  if (settings.builtin) return counted({ settings, pool: null, basePath: '', headers: [], load });
   const base = new URL(settings.baseUrl);
   const pool = new Pool(base.origin, {
     connections: null, // a small pool starves long streams; the cap is `concurrency`
@@ -50,7 +64,20 @@ function open(settings: UpstreamSettings): Upstream {
     maxHeaderSize: 64 * 1024,
     connect: { timeout: settings.timeouts.connectMs, lookup: guardedLookup },
   });
-  return { settings, pool, basePath: base.pathname.replace(/\/+$/, ''), headers: headersOf(settings), inFlight: 0 };
+  return counted({ settings, pool, basePath: base.pathname.replace(/\/+$/, ''), headers: headersOf(settings), load });
+}
+
+function counted(upstream: Omit<Upstream, 'inFlight'>): Upstream {
+  const { load } = upstream;
+  return {
+    ...upstream,
+    get inFlight() {
+      return load.inFlight;
+    },
+    set inFlight(count) {
+      load.inFlight = count;
+    },
+  };
 }
 
 function headersOf(settings: UpstreamSettings): string[] {
