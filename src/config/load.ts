@@ -39,6 +39,7 @@ export const TOP = [
   'admission',
   'on_exhaustion',
   'gateway',
+  'errors',
   'upstreams',
   'demo',
   'groups',
@@ -69,7 +70,7 @@ export function loadConfig(options: LoadOptions): Loaded {
   const fromFile: Settings = {
     ...readServer(at.server),
     credits,
-    gateway: readGateway(at.gateway, { admission: at.admission, onExhaustion: at.on_exhaustion }),
+    gateway: readGateway(at.gateway, { admission: at.admission, onExhaustion: at.on_exhaustion, errors: at.errors }),
     upstreams: readUpstreams(at.upstreams, demo),
     trialCredits,
     signUp: readSignUp(at.signup, trialCredits),

@@ -157,6 +157,7 @@ const GATEWAY_KEYS = [
   'requests_max',
   'buffered_response_bytes_max',
   'write_stall',
+  'connections_per_address_max',
   'background_finish',
   'background_finish_max',
   'drain',
@@ -170,11 +171,19 @@ const GATEWAY_KEYS = [
 const SECOND = 1000;
 const HOUR = 3_600_000;
 
-export function readGateway(at: Cursor, short: { readonly admission: Cursor; readonly onExhaustion: Cursor }): GatewaySettings {
+/** Settings that may stand somewhere shorter than under `gateway`. */
+interface Short {
+  readonly admission: Cursor;
+  readonly onExhaustion: Cursor;
+  readonly errors: Cursor;
+}
+
+export function readGateway(at: Cursor, short: Short): GatewaySettings {
   const field = at.fields(GATEWAY_KEYS);
   const whole = (min: number, max: number) => (here: Cursor) => readWhole(here, { min, max });
   const bytes = (min: number, max: number) => (here: Cursor) => readBytes(here, { min, max });
   const time = (min: number, max: number) => (here: Cursor) => readDurationMs(here, { min, max });
+  const quotaStatus = oneOfTwo(short.errors.fields(['insufficient_quota_status']).insufficient_quota_status, field.insufficient_quota_status);
   const leaseMs = or(field.lease, time(2 * SECOND, 600 * SECOND), 20_000);
   const heartbeatMs = or(field.heartbeat, time(200, 300 * SECOND), 4_000);
   if (heartbeatMs * 3 > leaseMs) {
@@ -188,7 +197,7 @@ export function readGateway(at: Cursor, short: { readonly admission: Cursor; rea
   return {
     admission: or(oneOfTwo(short.admission, field.admission), (here) => readOneOf(here, ['normal', 'strict']), 'normal'),
     onExhaustion: or(oneOfTwo(short.onExhaustion, field.on_exhaustion), (here) => readOneOf(here, ['finish', 'cut']), 'finish'),
-    insufficientQuotaStatus: or(field.insufficient_quota_status, (here) => readOneOf(here, ['402', '429']), '402') === '429' ? 429 : 402,
+    insufficientQuotaStatus: or(quotaStatus, (here) => readOneOf(here, ['402', '429']), '402') === '429' ? 429 : 402,
     bodyBytesMax: or(field.body_bytes_max, bytes(1024, 1_000_000_000), 20_000_000),
     bodyDepthMax: or(field.body_depth_max, whole(8, 1000), 64),
     headerBytesMax: or(field.header_bytes_max, bytes(1024, 1_000_000), 16_384),
@@ -198,6 +207,7 @@ export function readGateway(at: Cursor, short: { readonly admission: Cursor; rea
     requestsMax: or(field.requests_max, whole(1, 1_000_000), 20_000),
     bufferedResponseBytesMax: or(field.buffered_response_bytes_max, bytes(0, 100_000_000), 1_000_000),
     writeStallMs: or(field.write_stall, time(SECOND, HOUR), 60_000),
+    connectionsPerAddressMax: or(field.connections_per_address_max, whole(0, 1_000_000), 0),
     backgroundFinishMs: or(field.background_finish, time(0, HOUR), 300_000),
     backgroundFinishMax: or(field.background_finish_max, whole(0, 100_000), 200),
     drainMs: or(field.drain, time(0, 24 * HOUR), 600_000),

@@ -95,6 +95,8 @@ export interface GatewaySettings {
   readonly bufferedResponseBytesMax: number;
   /** A client that takes nothing for this long is treated as gone. */
   readonly writeStallMs: number;
+  /** Connections of one process from one address; 0 = no cap. */
+  readonly connectionsPerAddressMax: number;
   /** How long plain calls may run on after their client left. */
   readonly backgroundFinishMs: number;
   readonly backgroundFinishMax: number;

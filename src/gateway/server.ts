@@ -23,6 +23,7 @@ export function createHttpServer(settings: GatewaySettings, listener: RequestLis
     },
   );
   if (settings.connectionsMax > 0) server.maxConnections = settings.connectionsMax;
+  if (settings.connectionsPerAddressMax > 0) capPerAddress(server, settings.connectionsPerAddressMax);
   server.maxHeadersCount = 200;
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (!socket.writable || socket.destroyed) return socket.destroy();
@@ -31,6 +32,25 @@ export function createHttpServer(settings: GatewaySettings, listener: RequestLis
   });
   server.on('checkExpectation', (req: IncomingMessage, res: ServerResponse) => refuse(req, res, EXPECTATION));
   return server;
+}
+
+/** Closed without a word, as beyond `connections_max`: whoever opens so many is not waiting for an explanation. */
+function capPerAddress(server: Server, max: number): void {
+  const open = new Map<string, number>();
+  server.prependListener('connection', (socket) => {
+    const address = socket.remoteAddress ?? '';
+    const count = (open.get(address) ?? 0) + 1;
+    if (count > max) {
+      socket.destroy();
+      return;
+    }
+    open.set(address, count);
+    socket.once('close', () => {
+      const left = (open.get(address) ?? 1) - 1;
+      if (left > 0) open.set(address, left);
+      else open.delete(address);
+    });
+  });
 }
 
 const MALFORMED = badRequest(

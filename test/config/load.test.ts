@@ -259,6 +259,15 @@ test('an allowance is so many of the unit, and in seconds where that is a time',
   expect(wrong('image: { per: picture, price: 1 }')).toEqual(['meters.image']);
 });
 
+test('the status for want of credits stands under errors, or under gateway as before, but not under both', () => {
+  expect(good('').settings.gateway.insufficientQuotaStatus).toBe(402);
+  expect(good('errors: { insufficient_quota_status: 429 }').settings.gateway.insufficientQuotaStatus).toBe(429);
+  expect(good('gateway: { insufficient_quota_status: 429 }').settings.gateway.insufficientQuotaStatus).toBe(429);
+  const twice = errors('errors: { insufficient_quota_status: 429 }\ngateway: { insufficient_quota_status: 402 }');
+  expect(twice.map(({ path, line }) => [path, line])).toEqual([['gateway.insufficient_quota_status', 2]]);
+  expect(errors('errors: { insufficient_quota_status: 403 }')).toHaveLength(1);
+});
+
 test('a null value of a credit means that it is not published', () => {
   expect(good('credits: { value: null }').settings.credits.value).toBeNull();
   expect(good('credits: { base: 200 }').settings.credits.value).toEqual({ amount: '0.01', currency: 'USD' });
