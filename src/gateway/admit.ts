@@ -132,9 +132,10 @@ function priceOf(
   return other.kind === 'priced' ? other : null;
 }
 
-function hold(parts: GatewayParts, exchange: Exchange, offer: Offer): Promise<HoldAnswer> {
+async function hold(parts: GatewayParts, exchange: Exchange, offer: Offer): Promise<HoldAnswer> {
   const { caller } = exchange;
-  return parts.store.hold({
+  const sentMs = performance.now();
+  const answer = await parts.store.hold({
     requestId: exchange.id,
     tokenId: caller.tokenId,
     orgId: caller.orgId,
@@ -147,6 +148,8 @@ function hold(parts: GatewayParts, exchange: Exchange, offer: Offer): Promise<Ho
     idempotencyKey: idempotencyKeyOf(exchange),
     note: offer.note,
   });
+  parts.tally.held(answer.kind, performance.now() - sentMs);
+  return answer;
 }
 
 /** Text of the client's is never a key in the store; its digest is. */

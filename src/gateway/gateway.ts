@@ -182,6 +182,7 @@ function startTicking(deps: GatewayDeps, { open, recovery, refusals }: Ticked): 
     open.tick(nowMs);
     refusals.tick(nowMs);
     deps.metrics.openRequests.set(open.size);
+    deps.metrics.creditsHeld.set(deps.metrics.credits(open.held()));
     for (const { settings, inFlight } of deps.upstreams().all) deps.metrics.upstreamInFlight.set({ upstream: settings.name }, inFlight);
     void recover();
   }, TICK_MS);

@@ -8,6 +8,8 @@ export interface Running {
   tick(nowMs: number): void;
   /** Its client left, and it goes on only because its provider bills it whole. */
   isAbandoned(): boolean;
+  /** Micro-credits set aside for it. */
+  held(): number;
   /** The hot store lost this shard: if the hold is in it, it is put back. */
   restore(shard: string): void;
   /** Ends it now with an error the client can read, and settles what was delivered. */
@@ -16,6 +18,8 @@ export interface Running {
 
 export interface OpenRequests {
   readonly size: number;
+  /** Micro-credits set aside for all of them. */
+  held(): number;
   add(running: Running): void;
   remove(running: Running): void;
   tick(nowMs: number): void;
@@ -36,6 +40,7 @@ export function createOpenRequests(backgroundMax: number): OpenRequests {
     get size() {
       return open.length;
     },
+    held: () => open.reduce((sum, running) => sum + running.held(), 0),
     add: (running) => {
       running.place = open.length;
       open.push(running);

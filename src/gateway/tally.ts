@@ -4,6 +4,8 @@ import type { Metrics } from '../telemetry/metrics.js';
 export interface GatewayTally {
   overhead(endpoint: string, ms: number): void;
   firstByte(endpoint: string, ms: number): void;
+  /** The store's word for its answer, and how long that took. */
+  held(outcome: string, ms: number): void;
   ended(request: { readonly endpoint: string; readonly status: number; readonly ending: string; readonly ms: number }): void;
   upstream(name: string, outcome: string, status: number): void;
   /** From the beginning of this attempt. */
@@ -21,6 +23,10 @@ export function createTally(metrics: Metrics): GatewayTally {
   return {
     overhead: (endpoint, ms) => metrics.overhead.observe(endpoint, one(endpoint), ms / 1000),
     firstByte: (endpoint, ms) => metrics.firstToken.observe(endpoint, one(endpoint), ms / 1000),
+    held: (outcome, ms) => {
+      metrics.holds.add(outcome, () => ({ outcome }));
+      metrics.holdTime.observe('', none, ms / 1000);
+    },
     ended: ({ endpoint, status, ending, ms }) => {
       const key = status === 200 ? endingKey(endpoint, ending) : `${endpoint} ${status} ${ending}`;
       metrics.requests.add(key, () => ({ endpoint, status, ending }));

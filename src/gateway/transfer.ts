@@ -264,6 +264,10 @@ export class Transfer implements Running, AttemptOwner {
     if (!this.over && shardOf(this.exchange.caller.orgId) === shard) this.leased().restore(this.answered);
   }
 
+  held(): number {
+    return this.exchange.admission.amount;
+  }
+
   isAbandoned(): boolean {
     return this.goneSinceMs > 0;
   }
