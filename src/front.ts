@@ -2,6 +2,7 @@ import type { RequestListener, Server } from 'node:http';
 import { type AddressInfo, Server as TcpServer } from 'node:net';
 import type { CreditStore } from './credits/store.js';
 import { systemClock } from './domain/clock.js';
+import { newRequestId } from './domain/ids.js';
 import type { PriceSource } from './domain/prices.js';
 import type { RefusedRequest } from './domain/refused.js';
 import type { Settings, UpstreamSettings } from './domain/settings.js';
@@ -124,11 +125,17 @@ interface Listening {
   readonly deps: FrontDeps;
 }
 
+const OWN_PATHS = /^\/(?:healthz|readyz|metrics)(?:\?|$)/;
+
 function listener({ gateway, health, deps }: Listening): RequestListener {
   return (req, res) => {
     const url = req.url ?? '/';
-    if (url.startsWith('/v1/')) gateway.handle(req, res);
-    else if (url === '/healthz') json(res, 200, { status: 'ok' });
+    if (url.startsWith('/v1/')) {
+      gateway.handle(req, res);
+      return;
+    }
+    if (OWN_PATHS.test(url)) res.setHeader('x-request-id', newRequestId());
+    if (url === '/healthz') json(res, 200, { status: 'ok' });
     else if (url === '/readyz' || url.startsWith('/readyz?')) {
       json(res, health.ready ? 200 : 503, { status: health.ready ? 'ready' : 'not_ready', detail: health.detail });
     } else if (url === '/metrics') {

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type Farebox, startFarebox } from '../support/server.js';
 import { ask, call, type Result } from '../support/sse.js';
 import * as up from '../support/upstream.js';
-import { type Client, errorOf, exchange, expectCleanBooks, fakeCost, post, requestIdOf, scriptOf } from './books.js';
+import { type Client, errorOf, eventually, exchange, expectCleanBooks, fakeCost, post, requestIdOf, scriptOf } from './books.js';
 
 const BODY_MAX = 200_000;
 let upstream: up.Upstream;
@@ -264,9 +264,25 @@ test('G61: a key for idempotency may be any text, and is not taken for another o
 
 test('health and metrics say nothing that is secret', async () => {
   for (const path of ['/healthz', '/readyz', '/metrics']) {
-    const text = await (await fetch(`${farebox.url}${path}`)).text();
+    const answer = await fetch(`${farebox.url}${path}`);
+    requestIdOf(answer as unknown as Result);
+    const text = await answer.text();
     for (const secret of ['upstream-secret', me.token, farebox.operatorKey, me.orgId]) expect(text).not.toContain(secret);
   }
+});
+
+test('metrics say how holds end, how long they take and what they set aside', async () => {
+  will(up.says(up.gate('held'), 'x'));
+  const running = post(me, CHAT, JSON.stringify({ ...JSON.parse(body), stream: true }));
+  await upstream.reached('held');
+  await eventually('credits are set aside', async () => {
+    const text = await (await fetch(`${farebox.url}/metrics`)).text();
+    expect(text).toMatch(/^farebox_holds_total\{outcome="held"\} [1-9]/m);
+    expect(text).toMatch(/^farebox_hold_seconds_count [1-9]/m);
+    return /^farebox_credits_held [1-9]/m.test(text) ? true : undefined;
+  });
+  upstream.open('held');
+  expect((await running.end()).done).toBe(true);
 });
 
 test('pipelined requests are answered one after the other, each once', async () => {
