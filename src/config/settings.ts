@@ -154,10 +154,10 @@ const GATEWAY_KEYS = [
   'headers_timeout',
   'request_timeout',
   'connections_max',
+  'connections_per_address_max',
   'requests_max',
   'buffered_response_bytes_max',
   'write_stall',
-  'connections_per_address_max',
   'background_finish',
   'background_finish_max',
   'drain',
@@ -180,10 +180,13 @@ interface Short {
 
 export function readGateway(at: Cursor, short: Short): GatewaySettings {
   const field = at.fields(GATEWAY_KEYS);
+  const quotaStatus = oneOfTwo(
+    short.errors.fields(['insufficient_quota_status']).insufficient_quota_status,
+    field.insufficient_quota_status,
+  );
   const whole = (min: number, max: number) => (here: Cursor) => readWhole(here, { min, max });
   const bytes = (min: number, max: number) => (here: Cursor) => readBytes(here, { min, max });
   const time = (min: number, max: number) => (here: Cursor) => readDurationMs(here, { min, max });
-  const quotaStatus = oneOfTwo(short.errors.fields(['insufficient_quota_status']).insufficient_quota_status, field.insufficient_quota_status);
   const leaseMs = or(field.lease, time(2 * SECOND, 600 * SECOND), 20_000);
   const heartbeatMs = or(field.heartbeat, time(200, 300 * SECOND), 4_000);
   if (heartbeatMs * 3 > leaseMs) {
@@ -204,10 +207,10 @@ export function readGateway(at: Cursor, short: Short): GatewaySettings {
     headersTimeoutMs: or(field.headers_timeout, time(SECOND, 600 * SECOND), 10_000),
     requestTimeoutMs: or(field.request_timeout, time(SECOND, HOUR), 60_000),
     connectionsMax: or(field.connections_max, whole(0, 1_000_000), 0),
+    connectionsPerAddressMax: or(field.connections_per_address_max, whole(0, 1_000_000), 0),
     requestsMax: or(field.requests_max, whole(1, 1_000_000), 20_000),
     bufferedResponseBytesMax: or(field.buffered_response_bytes_max, bytes(0, 100_000_000), 1_000_000),
     writeStallMs: or(field.write_stall, time(SECOND, HOUR), 60_000),
-    connectionsPerAddressMax: or(field.connections_per_address_max, whole(0, 1_000_000), 0),
     backgroundFinishMs: or(field.background_finish, time(0, HOUR), 300_000),
     backgroundFinishMax: or(field.background_finish_max, whole(0, 100_000), 200),
     drainMs: or(field.drain, time(0, 24 * HOUR), 600_000),
