@@ -13,6 +13,7 @@ import { ORGANIZATION_PATHS } from './compat/organization.js';
 import { deductionRoutes } from './deductions.js';
 import type { ApiDeps } from './deps.js';
 import { eventRoutes } from './events.js';
+import { grantListRoutes } from './grantList.js';
 import { grantRoutes } from './grants.js';
 import { keyRoutes } from './keys.js';
 import { limitRoutes } from './limits.js';
@@ -89,6 +90,7 @@ export const apiRoutes = (deps: ApiDeps): readonly Route[] => [
   ...deductionRoutes(deps),
   ...balanceRoutes(deps),
   ...statementRoutes(deps),
+  ...grantListRoutes(deps),
   ...adminLedgerRoutes(deps),
   ...limitRoutes(deps),
   ...codeRoutes(deps),
