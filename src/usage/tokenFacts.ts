@@ -22,6 +22,8 @@ export interface TokenFacts {
   /** Booked, overdraft included; what runs at this moment is not in it. */
   readonly spendable: number;
   readonly month_left: number | null;
+  /** Of the monthly quota that the tokens of its owner share. */
+  readonly member_left: number | null;
 }
 
 export type Window = 'total' | 'daily' | 'weekly' | 'monthly';
@@ -42,6 +44,9 @@ const FACTS = `
       'weekly', case when u.weekly_ends_at > $2::timestamptz then u.weekly else 0 end,
       'monthly', case when u.monthly_ends_at > $2::timestamptz then u.monthly else 0 end),
     'spendable', b.avail + o.overdraft,
-    'month_left', o.monthly_limit - case when b.month_ends_at > $2::timestamptz then b.month_spent else 0 end) as facts
+    'month_left', o.monthly_limit - case when b.month_ends_at > $2::timestamptz then b.month_spent else 0 end,
+    'member_left', (select m.monthly_quota - coalesce((select sum(v.monthly) from tokens s join token_use v on v.token_id = s.token_id
+        where s.org_id = m.org_id and s.owner_id = m.person_id and v.monthly_ends_at > $2::timestamptz), 0)
+      from org_members m where m.org_id = t.org_id and m.person_id = t.owner_id)) as facts
   from tokens t join token_use u using (token_id) join organizations o on o.org_id = t.org_id join org_balances b on b.org_id = t.org_id
   where t.token_id = $1`;

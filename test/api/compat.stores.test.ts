@@ -58,6 +58,21 @@ test('/v1/key and /v1/auth/key: the quota, what was used, and what can be spent 
   });
 });
 
+test('/v1/key: what the tokens of its owner have left of a monthly quota together', async () => {
+  const person = 'usr_0123456789abcdef';
+  await api.db.query("insert into org_members (org_id, person_id, role_id, monthly_quota) values ($1, $2, 'developer', 400000)", [
+    org,
+    person,
+  ]);
+  await api.db.query('update tokens set owner_id = $2 where token_id = any ($1)', [[limited.id, open.id], person]);
+  const effective = { remaining: 0.001, binding: 'member_quota' };
+  const used = 'update token_use set monthly = 300000 where token_id = $1';
+  await api.db.query(used, [limited.id]);
+  await api.db.query(used.replace('300000', '0'), [open.id]);
+  for (const { secret } of [limited, open]) expect((await ask('/v1/key', secret)).body['data']).toMatchObject({ effective });
+  await api.db.query('delete from org_members where org_id = $1', [org]);
+});
+
 test('/v1/credits: the difference is what the token has left, never what the organization has', async () => {
   expect((await ask('/v1/credits')).body).toEqual({ data: { total_credits: 0.01, total_usage: 0.003 } });
   expect((await ask('/v1/credits', open.secret)).body['data']).toMatchObject({ total_credits: 100_000_000 });

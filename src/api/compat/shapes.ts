@@ -39,6 +39,7 @@ export function keyOut(deps: ApiDeps, token: TokenFacts) {
 function effective(deps: ApiDeps, token: TokenFacts, quota: Quota | null) {
   const bounds: [string, number][] = [['balance', Math.max(0, token.spendable)]];
   if (quota !== null) bounds.push(['token_quota', quota.left]);
+  if (token.member_left !== null) bounds.push(['member_quota', Math.max(0, token.member_left)]);
   if (token.month_left !== null) bounds.push(['monthly_limit', Math.max(0, token.month_left)]);
   const [binding, left] = bounds.reduce((best, one) => (one[1] < best[1] ? one : best));
   return { remaining: money(deps, left), binding };
