@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { freePort } from '../test/support/redis.js';
 import { removeAtExit, undoAtExit } from './leftovers.js';
+import { type Heard, Said, type Word } from './said.js';
 
 export interface ProductOptions {
   readonly config: Readonly<Record<string, unknown>>;
@@ -22,7 +23,10 @@ export interface Product {
   readonly port: number;
   readonly data: string;
   readonly pid: number;
+  /** The end of its log. */
   readonly output: () => string;
+  /** What was found in its log, over all its lives. */
+  readonly heard: (word: Word) => Heard;
   /** Process ids by what they are: the server itself, its gateways, its office. */
   parts(): { readonly gateways: readonly number[]; readonly office: readonly number[] };
   api(method: string, path: string, body?: unknown): Promise<{ status: number; body: Record<string, unknown> }>;
@@ -56,18 +60,14 @@ export async function createProduct(options: ProductOptions): Promise<Product> {
   const url = `http://127.0.0.1:${port}`;
   let child: ChildProcess | undefined;
   undoAtExit(() => child && signalGroup(child, 'SIGKILL'));
-  let said = '';
+  const said = new Said();
   const start = async (): Promise<void> => {
     const program = options.built ? [join(ROOT, 'dist', 'src', 'cli.js')] : ['--import', 'tsx', join(ROOT, 'src', 'cli.ts')];
     const args = [...program, 'start', '--config', file, '--data', data, '--port', String(port)];
     child = spawn(process.execPath, args, { cwd: ROOT, env: environment(options), stdio: ['ignore', 'pipe', 'pipe'], detached: true });
     const mine = child;
-    for (const stream of [mine.stdout, mine.stderr]) {
-      stream?.on('data', (bytes: Buffer) => {
-        said = (said + bytes.toString()).slice(-2_000_000);
-      });
-    }
-    await ready(url, mine, () => said);
+    for (const stream of [mine.stdout, mine.stderr]) stream?.on('data', said.listener());
+    await ready(url, mine, () => said.tail());
   };
   const kill = async (): Promise<void> => {
     if (!child || child.exitCode !== null || child.signalCode !== null) return;
@@ -83,11 +83,12 @@ export async function createProduct(options: ProductOptions): Promise<Product> {
     get pid() {
       return child?.pid ?? 0;
     },
-    output: () => said,
+    output: () => said.tail(),
+    heard: (word) => said.of(word),
     parts: () => partsOf(child?.pid ?? 0),
     api,
     customer: (credits) => customer(api, credits),
-    ready: (patienceMs) => ready(url, child, () => said, patienceMs),
+    ready: (patienceMs) => ready(url, child, () => said.tail(), patienceMs),
     start,
     signal: (name) => void child?.kill(name),
     terminate: async () => {

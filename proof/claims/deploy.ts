@@ -109,8 +109,7 @@ async function deploy(product: Product, balancer: Balancer, prober: Prober, seen
   const code = await ended;
   seen.exits.push(Math.max(0, Date.now() - Math.max(from, balancer.lastEndOf(product.port))));
   if (code !== 0) seen.violations.push(`SIGTERM ended with exit code ${code}`);
-  const said = product.output();
-  if (/only in the journal/.test(said)) seen.violations.push('a server ended before everything was settled');
+  if (product.heard('unsettled').count > 0) seen.violations.push('a server ended before everything was settled');
   const { lines, unsettled } = readJournals(product.data);
   seen.lines.push(before.lines, lines);
   if (unsettled.size > 0) seen.violations.push(`${unsettled.size} requests of the journal were not settled when the server ended`);

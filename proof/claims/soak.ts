@@ -170,8 +170,8 @@ function compare(before: Rest, after: Rest): string[] {
 }
 
 function surprises(product: Product): string[] {
-  const found = product.output().match(/an error nobody expected.{0,300}/);
-  return found ? [`the log says: ${found[0]}`] : [];
+  const { count, examples } = product.heard('surprise');
+  return count > 0 ? [`the log says so ${count} times: ${examples[0]}`] : [];
 }
 
 function outcome(all: Soaked & { minutes: number; perSecond: number; before: Rest; after: Rest; wrong: string[] }): Outcome {
