@@ -6,5 +6,9 @@ import { ROOT, ready } from './install.mjs';
 const [name, ...args] = process.argv.slice(2);
 ready();
 const program = join(ROOT, 'proof', name, 'main.ts');
-const ended = spawnSync(process.execPath, ['--import', import.meta.resolve('tsx'), program, ...args], { stdio: 'inherit' });
+const node = [process.execPath, '--import', import.meta.resolve('tsx'), program, ...args];
+// As many open files as the system allows: crowds and live streams are sockets, at both ends.
+const [command = '', ...words] =
+  process.platform === 'win32' ? node : ['sh', '-c', 'ulimit -n "$(ulimit -Hn)" 2>/dev/null; exec "$@"', 'sh', ...node];
+const ended = spawnSync(command, words, { stdio: 'inherit' });
 process.exit(ended.status ?? 1);

@@ -13,7 +13,7 @@ export interface Arguments {
   readonly log: string | null;
 }
 
-export const USAGE = `npm run torture -- [--seed N] [--minutes M] [--rounds N] [--only F13,F16] [--json] [--log FILE]
+export const USAGE = `npm run torture -- [--seed N] [--minutes M] [--rounds N] [--at-once N] [--only F13,F16] [--built] [--json] [--log FILE]
 npm run torture -- --only oracle [--runs 10000] [--seed N]     every ending against an independent computation
 npm run torture -- --only R7 [--rounds N] [--at-once N] [--built]   one promise with a figure, by a program of its own
 npm run torture -- --list                                      the faults there are`;

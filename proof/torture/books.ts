@@ -4,21 +4,40 @@ import { CREDITS, type World } from './world.js';
 export type Books = Pick<World, 'product' | 'customer' | 'command' | 'postgres'>;
 
 const QUIET_MS = 60_000;
+/** What is promised for credits whose request is over, however it ended: half a minute later nothing is set aside. */
+export const RESOLVED_MS = 30_000;
 const MICRO = 1_000_000;
 
-/** Waits until nothing is set aside and everything is booked; says how long it took, or what is still open. */
-export async function quiet(world: Books): Promise<string[]> {
-  const deadline = Date.now() + QUIET_MS;
+/** When nobody asks any more: how long the last hold stayed open, and everything that is still open or took too long. */
+export interface Rest {
+  readonly resolvedMs: number;
+  readonly wrong: readonly string[];
+}
+
+/** Waits until nothing is set aside and everything is booked. */
+export async function rest(world: Books): Promise<Rest> {
+  const started = Date.now();
+  let resolvedMs: number | null = null;
+  const over = (wrong: string[]): Rest => {
+    const ms = resolvedMs ?? Date.now() - started;
+    const late = ms > RESOLVED_MS ? [`credits were set aside until ${ms} ms after the last request was over`] : [];
+    return { resolvedMs: ms, wrong: [...wrong, ...late] };
+  };
   for (;;) {
     const { inFlight, pending } = await balanceOf(world).catch(() => ({ inFlight: Number.NaN, pending: Number.NaN }));
-    // Amounts of 0 do not show in a sum, so the hashes themselves have to be gone.
-    const left = inFlight === 0 && pending === 0 ? await leftInStore(world) : ['amounts'];
-    if (left.length === 0) return [];
-    if (Date.now() > deadline)
-      return [`not quiet after ${QUIET_MS} ms: ${inFlight} µcr in flight, ${pending} µcr pending, ${left.join(' and ')} left`];
+    const holds = inFlight === 0 ? await openHolds(world).catch(() => Number.NaN) : Number.NaN;
+    if (holds === 0) resolvedMs ??= Date.now() - started;
+    if (holds > 0) resolvedMs = null;
+    // Amounts of 0 do not show in a sum, so the requests themselves have to be gone.
+    const left = holds === 0 && pending === 0 ? await leftInStore(world) : ['amounts'];
+    if (left.length === 0) return over([]);
+    if (Date.now() - started > QUIET_MS)
+      return over([`not quiet after ${QUIET_MS} ms: ${inFlight} µcr in flight, ${pending} µcr pending, ${left.join(' and ')} left`]);
     await new Promise((go) => setTimeout(go, 50));
   }
 }
+
+export const quiet = async (world: Books): Promise<string[]> => [...(await rest(world)).wrong];
 
 async function balanceOf(world: Books): Promise<Record<'available' | 'inFlight' | 'pending' | 'settled', number>> {
   const { body } = await world.product.api('GET', `/api/v1/orgs/${world.customer.orgId}/balance`);
@@ -26,12 +45,18 @@ async function balanceOf(world: Books): Promise<Record<'available' | 'inFlight' 
   return { available: micro('available'), inFlight: micro('in_flight'), pending: micro('pending'), settled: micro('settled') };
 }
 
+/** Each running request of the shard has a deadline; what stands at the end of time is none. */
+const openHolds = async (world: Books): Promise<number> =>
+  numberOf(await world.command('ZCOUNT', `{${shardOf(world)}}:deadlines`, '-inf', '(+inf'));
+
+/** Requests that run, and settlements that Postgres does not have. */
 async function leftInStore(world: Books): Promise<string[]> {
-  const { orgId } = world.customer;
-  const keys = ['holds', 'pend'];
-  const replies = await Promise.all(keys.map((name) => world.command('EXISTS', `{${orgId.slice(4, 6)}}:${name}:${orgId}`)));
-  return keys.filter((_, i) => replies[i]?.trim() !== ':0');
+  const count = numberOf(await world.command('HLEN', `{${shardOf(world)}}:requests:${world.customer.orgId}`));
+  return count === 0 ? [] : [`${count} requests`];
 }
+
+const shardOf = ({ customer }: Books): string => customer.orgId.slice(4, 6);
+const numberOf = (reply: string): number => (reply.startsWith(':') ? Number(reply.slice(1)) : Number.NaN);
 
 const COUNTS: readonly (readonly [what: string, sql: string])[] = [
   [

@@ -40,7 +40,10 @@ async function main(): Promise<number> {
     seed,
     minutes: asked.minutes ?? 10,
     only: asked.only,
+    built: asked.built,
     ...(asked.rounds === undefined ? {} : { rounds: asked.rounds }),
+    ...(asked.atOnce === undefined ? {} : { atOnce: asked.atOnce }),
+    tellEveryMs: isLive ? 1_000 : 10_000,
     onProgress: progress,
     onLog: (text) => asked.log && writeFileSync(asked.log, text),
   });

@@ -15,8 +15,8 @@ export interface FaultProxy {
   readonly port: number;
   /** Commands (or bytes) of the trapped kind that went by. */
   readonly seen: number;
-  /** Resolves when the trap has sprung. The connection it sprang on is destroyed. */
-  trap(trap: Trap): Promise<void>;
+  /** Resolves when the trap has sprung, whose connection is destroyed then; or with false when it was disarmed before. */
+  trap(trap: Trap): Promise<boolean>;
   disarm(): void;
   retarget(port: number): void;
   delay(ms: number): void;
@@ -26,7 +26,7 @@ export interface FaultProxy {
 
 interface Armed extends Trap {
   left: number;
-  done(): void;
+  done(sprung: boolean): void;
 }
 
 /**
@@ -44,7 +44,7 @@ export async function startFaultProxy(targetPort: number, protocol: Protocol): P
     const sprung = armed;
     armed = undefined;
     sprung.act(port);
-    sprung.done();
+    sprung.done(true);
     return sprung;
   };
   const listener = createServer({ noDelay: true }, (client) => {
@@ -111,7 +111,7 @@ export async function startFaultProxy(targetPort: number, protocol: Protocol): P
         armed = { ...trap, left: trap.nth, act: trap.act, done };
       }),
     disarm: () => {
-      armed?.done();
+      armed?.done(false);
       armed = undefined;
     },
     retarget: (port) => {

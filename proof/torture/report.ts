@@ -1,6 +1,6 @@
 import type { Claim, Outcome } from '../claims/claim.js';
 import type { OracleReport } from '../oracle/run.js';
-import type { Progress, TortureReport } from './run.js';
+import type { FaultLine, Progress, TortureReport } from './run.js';
 
 export function progressText({ elapsedMs, fault, kills, total }: Progress, isLive: boolean): string {
   const line = [
@@ -17,13 +17,26 @@ export function progressText({ elapsedMs, fault, kills, total }: Progress, isLiv
   return isLive ? `\r\u001b[2K${line.slice(0, (process.stdout.columns ?? 160) - 1)}` : `${line}\n`;
 }
 
-const COLUMNS = ['fault', 'times', 'requests', 'charges', 'refused', 'duplicates', 'lost', 'drift µcr', 'served again'] as const;
+const COLUMNS = [
+  'fault',
+  'times',
+  'kills',
+  'requests',
+  'charges',
+  'refused',
+  'duplicates',
+  'lost',
+  'drift µcr',
+  'served again',
+  'holds ended',
+] as const;
 
 /** One table, then whatever was wrong, then what was not run. */
 export function reportText(report: TortureReport): string {
   const rows = report.lines.map((line) => [
     `${line.id} ${line.name}`,
     line.times,
+    line.kills,
     line.requests,
     line.charges,
     line.refused,
@@ -31,13 +44,29 @@ export function reportText(report: TortureReport): string {
     line.lost,
     line.drift,
     `${line.healMs} ms`,
+    `${line.resolvedMs} ms`,
   ]);
   const { total } = report;
-  const times = report.lines.reduce((sum, line) => sum + line.times, 0);
-  rows.push(['all', times, total.requests, total.charges, total.refused, total.duplicates, total.lost, total.drift, '']);
+  const sum = (pick: (line: FaultLine) => number): number => report.lines.reduce((all, line) => all + pick(line), 0);
+  rows.push([
+    'all',
+    sum(({ times }) => times),
+    sum(({ kills }) => kills),
+    total.requests,
+    total.charges,
+    total.refused,
+    total.duplicates,
+    total.lost,
+    total.drift,
+    '',
+    '',
+  ]);
   const out = ['', table([COLUMNS, ...rows]), ''];
   for (const one of total.violations.slice(0, 50)) out.push(`VIOLATION  ${one}`);
   if (total.violations.length > 50) out.push(`… and ${total.violations.length - 50} more`);
+  for (const { id, name, times, missed } of report.lines) {
+    if (times > 0 && missed > 0) out.push(`not done in ${missed} rounds  ${id} ${name}: its trap did not spring`);
+  }
   for (const { id, name, why } of report.notRun) out.push(`not run  ${id} ${name}: ${why}`);
   const verdict = total.violations.length === 0 ? 'Every invariant held' : `${total.violations.length} violations`;
   out.push('', `${verdict} in ${clock(report.elapsedMs)}. Seed ${report.seed}.`, '');

@@ -1,7 +1,7 @@
 import { call } from '../../test/support/sse.js';
 import { type Random, randomFrom } from '../random.js';
 import { type Audit, addAudit, auditEntries, emptyAudit } from './audit.js';
-import { checkBooks, quiet } from './books.js';
+import { checkBooks, RESOLVED_MS, rest } from './books.js';
 import { type Fault, sleep } from './fault.js';
 import { FAULTS } from './faults.js';
 import { type Load, startLoad } from './load.js';
@@ -16,7 +16,11 @@ export interface TortureOptions {
   /** At most this many rounds; a round is one fault. */
   readonly rounds?: number;
   readonly atOnce?: number;
+  /** Run what `npm run build` made instead of the sources. */
+  readonly built?: boolean;
   readonly onProgress?: (now: Progress) => void;
+  /** How often within a round. */
+  readonly tellEveryMs?: number;
   /** Gets everything the server wrote to its log. */
   readonly onLog?: (text: string) => void;
 }
@@ -25,13 +29,21 @@ export interface Progress {
   readonly elapsedMs: number;
   readonly fault: string;
   readonly kills: number;
+  /** What was audited, and of the round that runs what its clients have seen. */
   readonly total: Audit;
 }
 
 export interface FaultLine extends Audit {
   readonly id: string;
   readonly name: string;
+  /** How often it was really done. */
   times: number;
+  /** Rounds in which it could not be done, because its trap never sprang. */
+  missed: number;
+  /** Processes of the server that died of it. */
+  kills: number;
+  /** Milliseconds from the last answer until nothing was set aside any more: the worst of all times. */
+  resolvedMs: number;
   /** Milliseconds from the end of the fault until a request is served again: the worst of all times. */
   healMs: number;
 }
@@ -58,8 +70,7 @@ export async function runTorture(options: TortureOptions): Promise<TortureReport
   const lines = new Map<Fault, FaultLine>();
   const notRun = new Map<Fault, string>();
   const total = emptyAudit();
-  let kills = 0;
-  const world = await createWorld(random);
+  const world = await createWorld(random, options.built);
   try {
     let queue: Fault[] = [];
     for (let round = 0; round < (options.rounds ?? 10_000) && Date.now() - started < options.minutes * 60_000; round++) {
@@ -72,16 +83,24 @@ export async function runTorture(options: TortureOptions): Promise<TortureReport
         if (notRun.size === chosen.length) break;
         continue;
       }
-      const tell = () => options.onProgress?.({ elapsedMs: Date.now() - started, fault: `${fault.id} ${fault.name}`, kills, total });
+      const tell = (running: Audit = total) =>
+        options.onProgress?.({
+          elapsedMs: Date.now() - started,
+          fault: `${fault.id} ${fault.name}`,
+          kills: world.toll.kills,
+          total: running,
+        });
       tell();
-      const { audit, healMs } = await runRound(world, fault, `r${round}`, options.atOnce ?? LOAD_AT_ONCE);
-      if (/kill|SIGTERM/.test(fault.name)) kills += 1;
-      const line = lines.get(fault) ?? { ...emptyAudit(), id: fault.id, name: fault.name, times: 0, healMs: 0 };
+      const load = startLoad(
+        { url: world.product.url, token: world.customer.token, random },
+        { prefix: `r${round}`, atOnce: options.atOnce ?? LOAD_AT_ONCE, most: LOAD_MOST },
+      );
+      const ticking = setInterval(() => tell(withSeen(total, load)), options.tellEveryMs ?? 1_000);
+      const done = await runRound(world, fault, `r${round}`, load).finally(() => clearInterval(ticking));
+      const line = lines.get(fault) ?? emptyLine(fault);
       lines.set(fault, line);
-      line.times += 1;
-      line.healMs = Math.max(line.healMs, healMs);
-      addAudit(line, audit);
-      addAudit(total, audit);
+      addRound(line, done);
+      addAudit(total, done.audit);
       tell();
     }
   } finally {
@@ -89,41 +108,77 @@ export async function runTorture(options: TortureOptions): Promise<TortureReport
     await world.remove();
   }
   for (const fault of chosen) if (!lines.has(fault) && !notRun.has(fault)) notRun.set(fault, 'its turn did not come');
+  for (const [fault, { times }] of lines) if (times === 0) notRun.set(fault, 'its trap never sprang');
   const missing = [...notRun].map(([{ id, name }, why]) => ({ id, name, why }));
   return { seed: options.seed, elapsedMs: Date.now() - started, lines: [...lines.values()], notRun: missing, total };
 }
 
-async function runRound(world: World, fault: Fault, prefix: string, atOnce: number): Promise<{ audit: Audit; healMs: number }> {
-  const said = world.product.output().length;
-  const load = startLoad(
-    { url: world.product.url, token: world.customer.token, random: world.random },
-    { prefix, atOnce, most: LOAD_MOST },
-  );
+interface Round {
+  readonly audit: Audit;
+  readonly times: number;
+  readonly kills: number;
+  readonly healMs: number;
+  readonly resolvedMs: number;
+}
+
+const emptyLine = ({ id, name }: Fault): FaultLine => ({
+  ...emptyAudit(),
+  id,
+  name,
+  times: 0,
+  missed: 0,
+  kills: 0,
+  healMs: 0,
+  resolvedMs: 0,
+});
+
+function addRound(line: FaultLine, { audit, times, kills, healMs, resolvedMs }: Round): void {
+  line.times += times;
+  line.missed += times === 0 ? 1 : 0;
+  line.kills += kills;
+  line.healMs = Math.max(line.healMs, healMs);
+  line.resolvedMs = Math.max(line.resolvedMs, resolvedMs);
+  addAudit(line, audit);
+}
+
+/** Nobody has compared these with the books yet. */
+function withSeen(audited: Audit, { entries }: Load): Audit {
+  const count = (is: (status: number) => boolean) => entries.filter(({ result }) => result && is(result.status)).length;
+  return {
+    ...audited,
+    requests: audited.requests + entries.length,
+    admitted: audited.admitted + count((status) => status === 200),
+    refused: audited.refused + count((status) => status === 503),
+  };
+}
+
+async function runRound(world: World, fault: Fault, prefix: string, load: Load): Promise<Round> {
+  const said = world.product.heard('surprise').count;
+  const killed = world.toll.kills;
   const wrong: string[] = [];
   let healMs = 0;
+  let times = 0;
   try {
     await sleep(WARM_MS);
-    await fault.inflict(world, load);
+    times = (await fault.inflict(world, load)) ?? 1;
     healMs = await healed(world, prefix);
     await sleep(AFTER_MS);
   } catch (error) {
     wrong.push(`${fault.name}: ${error instanceof Error ? error.message : String(error)}`);
   }
   await load.stop();
-  wrong.push(...(await quiet(world)));
+  const atRest = await rest(world);
+  wrong.push(...atRest.wrong);
   const audit = await settledAudit(world, load, fault).catch((error: unknown) => {
     wrong.push(`the round could not be audited: ${String(error)}`);
     return emptyAudit();
   });
   wrong.push(...(await checkBooks(world).catch((error: unknown) => [`the books could not be checked: ${String(error)}`])));
-  const surprise = world.product
-    .output()
-    .slice(said)
-    .match(/an error nobody expected.{0,400}/);
-  if (surprise) wrong.push(`the log says: ${surprise[0]}`);
+  const { count, examples } = world.product.heard('surprise');
+  if (count > said) wrong.push(`the log says ${count - said} times: ${examples[said] ?? examples.at(-1)}`);
   audit.violations.push(...wrong);
   world.upstream.forget(load.entries.map(({ tag }) => tag));
-  return { audit, healMs };
+  return { audit, times, kills: world.toll.kills - killed, healMs, resolvedMs: atRest.resolvedMs };
 }
 
 /** The upstream's log comes by message from its own process, so it may still be on its way. */
@@ -132,8 +187,6 @@ async function auditOf(world: World, load: Load, fault: Fault): Promise<Audit> {
   return auditEntries(world, load.entries, fault.allowed);
 }
 
-const RESOLVED_MS = 30_000;
-
 /** After a crash the last settlements come from a journal; half a minute is what is promised for them. */
 async function settledAudit(world: World, load: Load, fault: Fault): Promise<Audit> {
   const deadline = Date.now() + (fault.allowed.crash ? RESOLVED_MS : 0);
@@ -141,7 +194,7 @@ async function settledAudit(world: World, load: Load, fault: Fault): Promise<Aud
     const audit = await auditOf(world, load, fault);
     if ((audit.drift === 0 && audit.lost === 0) || Date.now() > deadline) return audit;
     await sleep(1_000);
-    await quiet(world);
+    await rest(world);
   }
 }
 

@@ -24,6 +24,8 @@ export interface World {
   readonly random: Random;
   /** A small file system of its own under the journals, when mounting is permitted here. */
   readonly journalDisk: string | null;
+  /** Processes of the server that were really killed. */
+  readonly toll: { kills: number };
   command(...words: string[]): Promise<string>;
   remove(): Promise<void>;
 }
@@ -39,7 +41,7 @@ const config = (upstream: number) => ({
   models: { 'fake-model': { ratio: 1, output: '4x', cached: '0.5x' } },
 });
 
-export async function createWorld(random: Random): Promise<World> {
+export async function createWorld(random: Random, built = false): Promise<World> {
   const undo: (() => Promise<unknown> | unknown)[] = [];
   const remove = async (): Promise<void> => {
     for (const step of undo.reverse()) await Promise.resolve(step()).catch(() => undefined);
@@ -63,6 +65,7 @@ export async function createWorld(random: Random): Promise<World> {
       config: config(upstreamProxy.port),
       redisUrl: `redis://127.0.0.1:${redisProxy.port}`,
       databaseUrl: `postgres://farebox@127.0.0.1:${postgresProxy.port}/postgres`,
+      built,
     });
     const journalDisk = mountSmallDisk(join(product.data, 'journal'));
     undo.push(() => product.remove());
@@ -83,6 +86,7 @@ export async function createWorld(random: Random): Promise<World> {
       customer,
       random,
       journalDisk,
+      toll: { kills: 0 },
       command: run,
       remove,
     };

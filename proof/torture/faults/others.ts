@@ -1,7 +1,7 @@
 import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { call } from '../../../test/support/sse.js';
-import { CRASH, type Fault, NOTHING_ALLOWED, REFUSALS, sleep } from '../fault.js';
+import { CRASH, type Fault, kill, NOTHING_ALLOWED, REFUSALS, sleep } from '../fault.js';
 import { bodyOf, pathOf, planOf } from '../plans.js';
 
 export const otherFaults: readonly Fault[] = [
@@ -65,9 +65,9 @@ export const otherFaults: readonly Fault[] = [
     id: 'F67',
     name: 'a gateway killed and FLUSHALL at once',
     allowed: CRASH,
-    inflict: async ({ product, command, random }) => {
-      process.kill(random.pick(product.parts().gateways), 'SIGKILL');
-      await command('FLUSHALL');
+    inflict: async (world) => {
+      kill(world, world.random.pick(world.product.parts().gateways));
+      await world.command('FLUSHALL');
     },
   },
 ];

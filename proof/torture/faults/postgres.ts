@@ -1,4 +1,4 @@
-import { type Fault, NOTHING_ALLOWED, sleep, within } from '../fault.js';
+import { caught, type Fault, NOTHING_ALLOWED, sleep } from '../fault.js';
 
 const TERMINATE = `select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and backend_type = 'client backend'`;
 
@@ -40,12 +40,13 @@ export const postgresFaults: readonly Fault[] = [
     name: 'a statement committed, its reply swallowed',
     allowed: NOTHING_ALLOWED,
     inflict: async ({ postgresProxy, random }) => {
+      let sprung = 0;
       for (let i = 0; i < 5; i++) {
         const moment = random.pick(['before', 'after'] as const);
-        await within('a trap', 8_000, postgresProxy.trap({ nth: random.whole(1, 15), moment, act: () => undefined }));
-        postgresProxy.disarm();
+        sprung += await caught(postgresProxy, { nth: random.whole(1, 15), moment, act: () => undefined });
         await sleep(200);
       }
+      return sprung;
     },
   },
   {

@@ -1,25 +1,19 @@
 import { ownerOf } from '../../product.js';
-import { CRASH, type Fault, NOTHING_ALLOWED, REFUSALS, sleep, within } from '../fault.js';
+import { CRASH, caught, type Fault, kill, NOTHING_ALLOWED, REFUSALS, sleep } from '../fault.js';
 import type { Load } from '../load.js';
 import type { FaultProxy, Trap } from '../proxy.js';
 import type { World } from '../world.js';
 
-const TRAP_MS = 8_000;
-
-function kill(pid: number | undefined, signal: NodeJS.Signals = 'SIGKILL'): void {
-  if (pid === undefined) return;
-  try {
-    process.kill(pid, signal);
-  } catch {
-    // It had ended already.
-  }
+/** Kills the gateway whose connection the trap sprang on. */
+function killOwner(world: World, proxy: FaultProxy, trap: Omit<Trap, 'act'>): Promise<number> {
+  const { gateways } = world.product.parts();
+  return caught(proxy, { ...trap, act: (port) => void kill(world, ownerOf(port, gateways) ?? gateways[0]) });
 }
 
-/** Kills the gateway whose connection the trap sprang on. */
-function killOwner(world: World, proxy: FaultProxy, trap: Omit<Trap, 'act'>): Promise<unknown> {
-  const { gateways } = world.product.parts();
-  const sprung = proxy.trap({ ...trap, act: (port) => kill(ownerOf(port, gateways) ?? gateways[0]) });
-  return within('a trap', TRAP_MS, sprung).finally(() => proxy.disarm());
+async function killServer(world: World): Promise<void> {
+  kill(world, world.product.pid);
+  await world.product.kill();
+  await world.product.start();
 }
 
 export const processFaults: readonly Fault[] = [
@@ -27,21 +21,21 @@ export const processFaults: readonly Fault[] = [
     id: 'F2',
     name: 'gateway killed just before a script call reaches Redis',
     allowed: CRASH,
-    inflict: async (world) => void (await killOwner(world, world.redisProxy, { nth: world.random.whole(1, 60), moment: 'before' })),
+    inflict: (world) => killOwner(world, world.redisProxy, { nth: world.random.whole(1, 60), moment: 'before' }),
   },
   {
     id: 'F3,F6',
     name: 'gateway killed just after Redis ran a script call, reply unheard',
     allowed: CRASH,
-    inflict: async (world) => void (await killOwner(world, world.redisProxy, { nth: world.random.whole(1, 60), moment: 'after' })),
+    inflict: (world) => killOwner(world, world.redisProxy, { nth: world.random.whole(1, 60), moment: 'after' }),
   },
   {
     id: 'F4,F5',
     name: 'gateway killed at the n-th byte of an answer',
     allowed: CRASH,
-    inflict: async (world) => {
+    inflict: (world) => {
       const moment = world.random.pick(['before', 'after'] as const);
-      await killOwner(world, world.upstreamProxy, { nth: world.random.whole(1, 60_000), moment });
+      return killOwner(world, world.upstreamProxy, { nth: world.random.whole(1, 60_000), moment });
     },
   },
   {
@@ -50,7 +44,7 @@ export const processFaults: readonly Fault[] = [
     allowed: CRASH,
     inflict: async (world) => {
       await sleep(world.random.whole(0, 700));
-      kill(world.random.pick(world.product.parts().gateways));
+      return kill(world, world.random.pick(world.product.parts().gateways)) ? 1 : 0;
     },
   },
   {
@@ -60,11 +54,11 @@ export const processFaults: readonly Fault[] = [
     allowed: REFUSALS,
     inflict: async (world) => {
       const pid = world.random.pick(world.product.parts().gateways);
-      kill(pid, 'SIGSTOP');
+      kill(world, pid, 'SIGSTOP');
       try {
         await sleep(9_000);
       } finally {
-        kill(pid, 'SIGCONT');
+        kill(world, pid, 'SIGCONT');
       }
     },
   },
@@ -74,7 +68,7 @@ export const processFaults: readonly Fault[] = [
     allowed: NOTHING_ALLOWED,
     inflict: async (world) => {
       await sleep(world.random.whole(0, 500));
-      for (const pid of world.product.parts().office) kill(pid);
+      for (const pid of world.product.parts().office) kill(world, pid);
       await sleep(1_500);
     },
   },
@@ -85,8 +79,7 @@ export const processFaults: readonly Fault[] = [
     inflict: async (world) => {
       const { office } = world.product.parts();
       const trap = { nth: world.random.whole(1, 20), moment: world.random.pick(['before', 'after'] as const) };
-      await within('a trap', TRAP_MS, world.postgresProxy.trap({ ...trap, act: () => office.forEach((pid) => void kill(pid)) }));
-      world.postgresProxy.disarm();
+      return caught(world.postgresProxy, { ...trap, act: () => office.forEach((pid) => void kill(world, pid)) });
     },
   },
   {
@@ -95,8 +88,7 @@ export const processFaults: readonly Fault[] = [
     allowed: CRASH,
     inflict: async (world) => {
       await sleep(world.random.whole(300, 1_500));
-      await world.product.kill();
-      await world.product.start();
+      await killServer(world);
     },
   },
   {
@@ -105,14 +97,13 @@ export const processFaults: readonly Fault[] = [
     allowed: CRASH,
     inflict: async (world) => {
       for (let i = 0; i < 3; i++) {
-        kill(world.random.pick(world.product.parts().gateways));
+        kill(world, world.random.pick(world.product.parts().gateways));
         await sleep(world.random.whole(300, 1_200));
-        for (const pid of world.product.parts().office) kill(pid);
+        for (const pid of world.product.parts().office) kill(world, pid);
         await sleep(world.random.whole(100, 900));
-        kill(world.product.parts().gateways[0]);
+        kill(world, world.product.parts().gateways[0]);
         await sleep(world.random.whole(300, 1_200));
-        await world.product.kill();
-        await world.product.start();
+        await killServer(world);
         await sleep(500);
       }
     },
