@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -19,15 +19,49 @@ export function ready() {
   const wanted = createHash('sha256').update(readFileSync(lock)).digest('hex');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
   if (installed(lock)) return mark(stamp, wanted);
+  const alone = takeTurn();
+  if (alone.waited && installed(lock)) return alone.end();
   say('Installing what Farebox needs (about a minute the first time) …');
   const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=warn', '--include=dev'];
   // A mirror that lacks a package for some other platform stops `npm ci`; `npm install` goes by the same lock file and carries on.
   const clock = showTime();
   const good = npm(['ci', ...options]) || npm(['install', '--no-save', ...options]);
   clock.kill();
+  alone.end();
   if (!good) fail('npm could not install the packages. Its last lines above say why; after fixing that, run the same command again.');
   mark(stamp, wanted);
   say('Installed.');
+}
+
+/** Two installations at once take each other's files away: whoever comes second, from another terminal, waits. */
+function takeTurn() {
+  const file = join(ROOT, '.farebox-installing');
+  const end = () => rmSync(file, { force: true });
+  for (let waited = false; ; waited = true) {
+    try {
+      writeFileSync(file, String(process.pid), { flag: 'wx' });
+      return { waited, end };
+    } catch (error) {
+      if (error.code !== 'EEXIST') return { waited, end };
+    }
+    if (!isAlive(pidIn(file))) end();
+    else {
+      if (!waited) say('Another terminal is installing what Farebox needs; waiting for it …');
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500);
+    }
+  }
+}
+
+function pidIn(file) {
+  return existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0;
+}
+
+function isAlive(pid) {
+  try {
+    return pid > 0 && process.kill(pid, 0);
+  } catch (error) {
+    return error.code === 'EPERM';
+  }
 }
 
 /** npm says nothing for a while and this process waits for it, so another one shows that time passes. */
