@@ -118,7 +118,7 @@ function pricedFor({ asked, caller }: Exchange, book: PriceBook, serving: Servin
 }
 
 /** The price of the name the client asked for; of the name the upstream knows, when nobody said anything about that one. */
-function priceOf(
+export function priceOf(
   caller: Exchange['caller'],
   book: PriceBook,
   asked: string,

@@ -145,8 +145,25 @@ function rateLimited(refusal: Extract<Refusal, { kind: 'rate_limited' }>): Gatew
     code: 'rate_limit_exceeded',
     message: `This token is limited to ${refusal.limit} ${RATE_WORDS[refusal.scope]}. Try again in ${Math.ceil(waitMs / 1000)} s.`,
     metadata: { limit_source: refusal.scope, limit: refusal.limit },
-    headers: { 'retry-after': String(Math.ceil(waitMs / 1000)), 'retry-after-ms': String(waitMs) },
+    headers: { 'retry-after': String(Math.ceil(waitMs / 1000)), 'retry-after-ms': String(waitMs), ...rateHeaders(refusal) },
   };
+}
+
+/** As OpenAI names them, for what is counted by the minute. What is left of a minute's tokens is not told by the hot store. */
+function rateHeaders({ scope, limit, retryAfterMs }: Extract<Refusal, { kind: 'rate_limited' }>): Record<string, string> {
+  if (scope === 'concurrency') return {};
+  return {
+    [`x-ratelimit-limit-${scope}`]: String(limit),
+    ...(scope === 'requests' ? { 'x-ratelimit-remaining-requests': '0' } : {}),
+    [`x-ratelimit-reset-${scope}`]: durationOf(Math.max(1, Math.ceil(retryAfterMs))),
+  };
+}
+
+/** 850 is "850ms", 61_500 is "1m1.5s". */
+export function durationOf(ms: number): string {
+  if (ms < 1_000) return `${ms}ms`;
+  const minutes = Math.floor(ms / 60_000);
+  return `${minutes > 0 ? `${minutes}m` : ''}${(ms % 60_000) / 1_000}s`;
 }
 
 type Short = Extract<Refusal, { kind: 'short' }>;

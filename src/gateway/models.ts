@@ -1,11 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { mayComeFrom } from '../domain/addresses.js';
 import { newRequestId } from '../domain/ids.js';
-import { timesFor } from '../pricing/multiplier.js';
 import { matches } from '../upstreams/pick.js';
+import { contextLength } from '../pricing/context.js';
+import { priceOf } from './admit.js';
 import type { Caller } from './authenticate.js';
 import { forbidden, type GatewayError, modelNotFound, refusalError, sendError, unavailable } from './errors.js';
 import type { GatewayParts } from './exchange.js';
+import { type ModelPricing, modelPricing } from './modelPrices.js';
 import { addressOf } from './peer.js';
 
 interface Model {
@@ -13,6 +15,11 @@ interface Model {
   readonly object: 'model';
   readonly created: number;
   readonly owned_by: string;
+  /** Tokens in and out together; null = not known here. */
+  readonly context_length: number | null;
+  readonly max_completion_tokens: number | null;
+  readonly pricing: ModelPricing;
+  readonly pricing_unit: string;
 }
 
 /** `GET /v1/models` and `/v1/models/{id}`: what this token may use here, served and priced. Free of charge. */
@@ -26,8 +33,8 @@ export async function models(parts: GatewayParts, req: IncomingMessage, res: Ser
   const blocked = blockedBy(parts, caller, req);
   if (blocked) return sendError(res, blocked, requestId);
   if (id === null) return send(res, { object: 'list', data: usable(parts, caller) }, requestId);
-  const allowed = id.length <= 256 && canUse(parts, caller, id);
-  return allowed ? send(res, modelOf(parts, id), requestId) : sendError(res, modelNotFound(id.slice(0, 256)), requestId);
+  const model = id.length <= 256 ? usableModel(parts, caller, id) : undefined;
+  return model ? send(res, model, requestId) : sendError(res, modelNotFound(id.slice(0, 256)), requestId);
 }
 
 /** No hold will check these terms, so they are checked here, fresh from the hot store. */
@@ -57,23 +64,25 @@ function usable(parts: GatewayParts, caller: Caller): Model[] {
     .models()
     .map(({ name }) => name);
   const names = new Set([...named, ...priced].filter((name) => !name.includes('*')));
-  return [...names]
-    .filter((name) => canUse(parts, caller, name))
-    .sort()
-    .map((name) => modelOf(parts, name));
+  return [...names].sort().flatMap((name) => usableModel(parts, caller, name) ?? []);
 }
 
-function canUse(parts: GatewayParts, caller: Caller, model: string): boolean {
+/** What this token may use: allowed, served and priced, at the price it would be charged. */
+function usableModel(parts: GatewayParts, caller: Caller, id: string): Model | undefined {
   const allowed = caller.token.models;
-  if (allowed && !allowed.some((pattern) => matches(pattern, model))) return false;
-  const [first] = parts.upstreams().pick(model);
-  if (!first) return false;
-  const { group, prices } = caller.org;
-  return [model, first.servedModel].some((name) => timesFor({ book: parts.prices(), group, prices, model: name }).kind === 'priced');
-}
-
-function modelOf(parts: GatewayParts, id: string): Model {
-  return { id, object: 'model', created: 0, owned_by: parts.upstreams().pick(id)[0]?.upstream.settings.name ?? 'farebox' };
+  if (allowed && !allowed.some((pattern) => matches(pattern, id))) return undefined;
+  for (const { servedModel, upstream } of parts.upstreams().pick(id)) {
+    const priced = priceOf(caller, parts.prices(), id, servedModel);
+    if (!priced) continue;
+    return {
+      ...{ id, object: 'model', created: 0, owned_by: upstream.settings.name },
+      context_length: contextLength(id) ?? contextLength(servedModel),
+      max_completion_tokens: priced.entry.maxOutput,
+      pricing: modelPricing(priced, parts.credits.value),
+      pricing_unit: parts.credits.value?.currency ?? 'credits',
+    };
+  }
+  return undefined;
 }
 
 function send(res: ServerResponse, body: object, requestId: string): void {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Refusal } from '../../src/domain/refusal.js';
-import { errorBody, errorFrame, refusalError } from '../../src/gateway/errors.js';
+import { durationOf, errorBody, errorFrame, refusalError } from '../../src/gateway/errors.js';
 
 const context = {
   creditValue: { amount: '0.01', currency: 'USD' },
@@ -65,8 +65,8 @@ test.each([
 test('a rate limit says when to come back, in seconds and in milliseconds, and never at once', () => {
   const limited = (retryAfterMs: number) =>
     refusalError({ kind: 'rate_limited', scope: 'requests', limit: 60, retryAfterMs }, context).headers;
-  expect(limited(1_500)).toEqual({ 'retry-after': '2', 'retry-after-ms': '1500' });
-  expect(limited(0)).toEqual({ 'retry-after': '1', 'retry-after-ms': '1' });
+  expect(limited(1_500)).toMatchObject({ 'retry-after': '2', 'retry-after-ms': '1500' });
+  expect(limited(0)).toMatchObject({ 'retry-after': '1', 'retry-after-ms': '1' });
 });
 
 test('every error has the five fields of OpenAI clients, and text cannot break out of its frame', () => {
@@ -75,4 +75,23 @@ test('every error has the five fields of OpenAI clients, and text cannot break o
     error: { message: error.message, type: 't', param: null, code: 'c', metadata: { request_id: 'req_1' } },
   });
   expect(errorFrame(error, 'req_1').split('\n\n')).toHaveLength(2);
+});
+
+test.each([
+  ['requests', { 'x-ratelimit-limit-requests': '60', 'x-ratelimit-remaining-requests': '0', 'x-ratelimit-reset-requests': '1.5s' }],
+  ['tokens', { 'x-ratelimit-limit-tokens': '60', 'x-ratelimit-reset-tokens': '1.5s' }],
+  ['concurrency', {}],
+] as const)('a limit of %s is told in the headers that OpenAI clients read', (scope, expected) => {
+  const { headers = {} } = refusalError({ kind: 'rate_limited', scope, limit: 60, retryAfterMs: 1_500 }, context);
+  expect(Object.fromEntries(Object.entries(headers).filter(([name]) => name.startsWith('x-ratelimit')))).toEqual(expected);
+});
+
+test.each([
+  [1, '1ms'],
+  [999, '999ms'],
+  [1_000, '1s'],
+  [61_500, '1m1.5s'],
+  [120_000, '2m0s'],
+])('%i ms are %s', (ms, text) => {
+  expect(durationOf(ms)).toBe(text);
 });

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
 import { freshDatabase } from '../support/postgres.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { type Farebox, startFarebox } from '../support/server.js';
+import type { Result } from '../support/sse.js';
 import * as up from '../support/upstream.js';
 import { type Client, errorOf, eventually, expectCleanBooks, post, quiet, type Row, requestIdOf, rowOf, scriptOf } from './books.js';
 import { sendCrowd } from './crowd.js';
@@ -67,9 +68,11 @@ test.each([
 
 test('who asks too often finds it in the logs, between the requests that were served', async () => {
   const client = await clientOf(many, 100, { rate: { rpm: 2 } });
-  const results = [];
+  const results: Result[] = [];
   for (let i = 0; i < 4; i++) results.push(await post(client, CHAT, JSON.stringify(flat())).end());
   expect(results.map(({ status }) => status)).toEqual([200, 200, 429, 429]);
+  const told = (name: string) => results.at(-1)?.headers.get(`x-ratelimit-${name}-requests`);
+  expect([told('limit'), told('remaining'), told('reset')]).toEqual(['2', '0', expect.stringMatching(/^(?:\d+m)?[\d.]+m?s$/)]);
   const rows = await Promise.all(results.map(async (result) => (await rowOf(many, client.orgId, requestIdOf(result))) as Refused));
   expect(rows.map(({ status, refusal }) => [status, refusal?.code ?? null])).toEqual([
     ['complete', null],

@@ -66,3 +66,15 @@ test('a token learns what it spent, and whoever watches hears of it, through gat
     expect((await ask(path)).status, path).toBe(path === '/v1/generation' ? 400 : 200);
   expect((await ask('/v1/organization/users')).status).toBe(404);
 });
+
+test('the list of models says what each costs this token and, where it is known, how much it reads', async () => {
+  const { token } = await farebox.customer(1);
+  const ask = async (path: string) => (await fetch(`${farebox.url}${path}`, { headers: { authorization: `Bearer ${token}` } })).json();
+  const model = {
+    ...{ id: 'fake-model', object: 'model', owned_by: 'fake', context_length: null, max_completion_tokens: null },
+    pricing: { prompt: '0.000002', completion: '0.000008', input_cache_read: '0.000001' },
+    pricing_unit: 'USD',
+  };
+  expect(await ask('/v1/models')).toMatchObject({ object: 'list', data: [model] });
+  expect(await ask('/v1/models/fake-model')).toMatchObject(model);
+});
