@@ -90,6 +90,7 @@ export function createOffice(deps: OfficeDeps): Office {
     people,
     credits: settings.credits,
     compat: settings.compat,
+    pricing: settings.pricing,
     ledger,
     live,
     prices: () => deps.inForce.book,

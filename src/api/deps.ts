@@ -5,7 +5,7 @@ import type { AmountOut, MicroCredits } from '../domain/credits.js';
 import { amountOut } from '../domain/credits.js';
 import type { OrgId } from '../domain/ids.js';
 import type { PriceSource } from '../domain/prices.js';
-import type { CompatSettings, CreditSettings } from '../domain/settings.js';
+import type { CompatSettings, CreditSettings, PricingSettings } from '../domain/settings.js';
 import type { Deducted } from '../ledger/deduct.js';
 import type { MeterCharge, Metered } from '../ledger/meter.js';
 import type { Resolved } from '../ledger/setAside.js';
@@ -33,6 +33,7 @@ export interface ApiDeps {
   readonly people: People;
   readonly credits: CreditSettings;
   readonly compat: CompatSettings;
+  readonly pricing: PricingSettings;
   readonly ledger: LedgerPort;
   readonly prices: () => PriceBook;
   readonly server: ServerPort;

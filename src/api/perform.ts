@@ -149,10 +149,10 @@ export function sealed(response: Response): Response {
 
 const NO_PAGE = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 const SEAL = [
-  ['cache-control', 'no-store'],
   ['x-content-type-options', 'nosniff'],
   ['referrer-policy', 'no-referrer'],
   ['x-frame-options', 'DENY'],
+  if (!response.headers.has('cache-control')) response.headers.set('cache-control', 'no-store');
   ['cross-origin-opener-policy', 'same-origin'],
   ['cross-origin-resource-policy', 'same-origin'],
 ] as const;

@@ -9,7 +9,7 @@ import { type Finding, findingAt } from './finding.js';
 import { readMail, readProviders, readSignUp } from './people.js';
 import { readPrices } from './prices.js';
 import { or, readBoolean } from './scalars.js';
-import { readCompat, readCredits, readGateway, readLogs, readServer } from './settings.js';
+import { readCompat, readCredits, readGateway, readLogs, readPricing, readServer } from './settings.js';
 import { readUpstreams } from './upstreams.js';
 
 export type Loaded =
@@ -52,6 +52,7 @@ export const TOP = [
   'oauth',
   'logs',
   'compat',
+  'pricing',
 ] as const;
 
 /** Reads everything and says everything that is wrong with it at once. The result is frozen. Never throws. */
@@ -78,6 +79,7 @@ export function loadConfig(options: LoadOptions): Loaded {
     providers: readProviders(at.oauth),
     logs: readLogs(at.logs),
     compat: readCompat(at.compat),
+    pricing: readPricing(at.pricing),
   };
   const prices = readPrices(
     { base, groups: at.groups, models: at.models, meters: at.meters, defaults: at.default_prices, partBounds: at.part_bounds },

@@ -1,8 +1,8 @@
 import { isRange } from '../domain/addresses.js';
 import { MICRO_MAX, MICRO_PER_CREDIT } from '../domain/credits.js';
-import type { CompatSettings, CreditSettings, GatewaySettings, LogSettings, Role, Settings } from '../domain/settings.js';
+import type { CompatSettings, CreditSettings, GatewaySettings, LogSettings, PricingSettings, Role, Settings } from '../domain/settings.js';
 import type { Cursor } from './cursor.js';
-import { or, readBytes, readDurationMs, readOneOf, readText, readWhole } from './scalars.js';
+import { or, readBoolean, readBytes, readDurationMs, readOneOf, readText, readWhole } from './scalars.js';
 
 /** Every default of the product, with its reason where the name does not say it. `config.example.yaml` shows them all. */
 
@@ -143,6 +143,9 @@ export function readCompat(at: Cursor): CompatSettings {
   // An application that holds a token has no business with the balance of the whole organization, unless somebody says so.
   return { creditsScope: or(credits_scope, (here) => readOneOf(here, ['token', 'org']), 'token') };
 }
+
+/** Prices are the operator's business until somebody says that everybody may know them. */
+export const readPricing = (at: Cursor): PricingSettings => ({ public: or(at.fields(['public']).public, readBoolean, false) });
 
 const GATEWAY_KEYS = [
   'admission',

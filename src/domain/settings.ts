@@ -27,11 +27,17 @@ export interface Settings {
   readonly providers: readonly ProviderSettings[];
   readonly logs: LogSettings;
   readonly compat: CompatSettings;
+  readonly pricing: PricingSettings;
 }
 
 export interface LogSettings {
   /** Single requests of months that ended longer ago are let go; null = never. */
   readonly retentionDays: number | null;
+}
+
+export interface PricingSettings {
+  /** Whether anybody may read the price list, without an organization's own prices. */
+  readonly public: boolean;
 }
 
 export interface CompatSettings {

@@ -2,10 +2,10 @@ import type { HoldAnswer } from '../credits/store.js';
 import { mayComeFrom } from '../domain/addresses.js';
 import { type MicroCredits, ZERO } from '../domain/credits.js';
 import { fingerprintOf } from '../domain/secrets.js';
+import { matches } from '../domain/patterns.js';
 import type { PriceBook } from '../pricing/book.js';
 import { estimate } from '../pricing/estimate.js';
 import { timesFor } from '../pricing/multiplier.js';
-import { matches } from '../upstreams/pick.js';
 import {
   badRequest,
   duplicateRequest,

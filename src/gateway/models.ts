@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { mayComeFrom } from '../domain/addresses.js';
 import { newRequestId } from '../domain/ids.js';
-import { matches } from '../upstreams/pick.js';
+import { SEALED } from '../domain/sealed.js';
+import { matches } from '../domain/patterns.js';
 import { contextLength } from '../pricing/context.js';
 import { priceOf } from './admit.js';
 import type { Caller } from './authenticate.js';

@@ -1,5 +1,6 @@
 import type { LongContextTier, Meter, ModelFacts, Rate, Rates, RatesRule } from '../domain/prices.js';
 import { type Fraction, fraction, larger, lcm, multiply, NOTHING, ONE, parseExact } from './fraction.js';
+import { type Words, wordsOf } from './words.js';
 
 /** The price of one model, compiled: frozen, self-contained, and cheap to compute with. */
 export interface PriceEntry {
@@ -17,6 +18,7 @@ export interface PriceEntry {
   readonly category: string | null;
   readonly provider: string | null;
   readonly note: string | null;
+  readonly words: Words;
 }
 
 /** Every meter that has a place of its own in `Usage`, in the order in which a breakdown lists them. */
@@ -79,6 +81,7 @@ export function compileRates(rule: RatesRule, options: CompileOptions): PriceEnt
     ...factsOf(options.facts ?? rule),
     pattern: options.pattern,
     origin: options.origin,
+    words: wordsOf(rule.rates),
     free: false,
     table: tableOf(rule.rates, options.base, times),
     tiers: Object.freeze(tiers),
@@ -88,7 +91,7 @@ export function compileRates(rule: RatesRule, options: CompileOptions): PriceEnt
 
 export function freeEntry(facts: ModelFacts, options: Pick<CompileOptions, 'pattern' | 'origin'>): PriceEntry {
   const table = freeze(new Map());
-  return Object.freeze({ ...factsOf(facts), ...options, free: true, table, tiers: Object.freeze([]), stepSeconds: 0 });
+  return Object.freeze({ ...factsOf(facts), ...options, words: wordsOf({}), free: true, table, tiers: Object.freeze([]), stepSeconds: 0 });
 }
 
 /** The rates a request with this much input has: the highest tier it reaches, for all of it. */

@@ -1,3 +1,4 @@
+import { matches } from '../domain/patterns.js';
 import type { UpstreamSettings } from '../domain/settings.js';
 
 /** One upstream that could serve a request, and the name it knows the model by. */
@@ -27,21 +28,4 @@ export function createPicker<Upstream extends { readonly settings: UpstreamSetti
 function serve<Upstream extends { readonly settings: UpstreamSettings }>(upstream: Upstream, model: string): Candidate<Upstream>[] {
   const match = upstream.settings.models.find(({ pattern }) => matches(pattern, model));
   return match ? [{ upstream, servedModel: match.as ?? model }] : [];
-}
-
-/** `*` stands for anything; a pattern without it is a whole name. Linear in the text, whatever the pattern. */
-export function matches(pattern: string, text: string): boolean {
-  const parts = pattern.split('*');
-  const [first = ''] = parts;
-  if (parts.length === 1) return pattern === text;
-  if (!text.startsWith(first)) return false;
-  let at = first.length;
-  for (let i = 1; i < parts.length - 1; i++) {
-    const part = parts[i] ?? '';
-    const found = text.indexOf(part, at);
-    if (found < 0) return false;
-    at = found + part.length;
-  }
-  const last = parts[parts.length - 1] ?? '';
-  return text.length - last.length >= at && text.endsWith(last);
 }

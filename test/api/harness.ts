@@ -16,7 +16,7 @@ import { type Database, openDatabase } from '../../src/db/client.js';
 import { systemClock } from '../../src/domain/clock.js';
 import { amountOut, MICRO_PER_CREDIT, microCredits } from '../../src/domain/credits.js';
 import type { OrgId } from '../../src/domain/ids.js';
-import type { MeterPrice } from '../../src/domain/prices.js';
+import type { MeterPrice, ModelPrice } from '../../src/domain/prices.js';
 import { createMailer } from '../../src/mail/mailer.js';
 import { buildBook } from '../../src/pricing/book.js';
 import { createTokenCounter } from '../../src/pricing/tokens.js';
@@ -70,6 +70,8 @@ export interface ApiOptions {
   readonly store?: (real: CreditStore) => CreditStore;
   /** What is sold outside /v1. */
   readonly meters?: readonly MeterPrice[];
+  /** Besides the demo. */
+  readonly models?: readonly ModelPrice[];
   /** What is different about the server around the API. */
   readonly server?: Partial<ServerPort>;
   /** Sessions are those of real cookies, of people who signed in; says what is different about them. */
@@ -148,7 +150,7 @@ export function rigOf(db: Database, store: CreditStore, options: ApiOptions): Ri
   const book = buildBook({
     credits: { base: '200', value: { amount: '0.01', currency: 'USD' } },
     groups: [{ name: 'vip', times: '0.8' }],
-    models: [],
+    models: options.models ?? [],
     meters: options.meters ?? [],
     unpriced: { kind: 'reject' },
     defaults: false,
@@ -179,6 +181,7 @@ export function rigOf(db: Database, store: CreditStore, options: ApiOptions): Ri
     people,
     credits: { name: 'credit', value: { amount: '0.01', currency: 'USD' } },
     compat: { creditsScope: 'token' },
+    pricing: { public: false },
     prices: () => book,
     server: { ...quietServer(book.version), ...options.server },
     readDraft,
@@ -236,7 +239,8 @@ interface Exchange {
 function documented(routes: readonly Route[], { method, path, response, body, sent, check }: Exchange): void {
   expect(response.headers.get('x-request-id')).toMatch(/^req_[0-9a-f]{32}$/);
   expect(response.headers.get('x-content-type-options')).toBe('nosniff');
-  expect(response.headers.get('cache-control')).toBe('no-store');
+  const kept = path.startsWith('/api/v1/pricing/public') && response.status < 400;
+  expect(response.headers.get('cache-control')).toBe(kept ? 'public, max-age=60' : 'no-store');
   expect(response.headers.get('referrer-policy')).toBe('no-referrer');
   expect(response.headers.get('content-security-policy')).toMatch(/default-src '(?:none|self)'.*frame-ancestors 'none'/);
   if (response.status >= 400) {

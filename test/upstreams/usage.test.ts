@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { matches } from '../../src/upstreams/pick.js';
+import { matches } from '../../src/domain/patterns.js';
 import { readUsage } from '../../src/upstreams/usage.js';
 
 const limits = { inputMax: 1_000_000, outputMax: 100_000, needsOutput: true };
