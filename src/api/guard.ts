@@ -16,6 +16,7 @@ import {
   type Problem,
   refused,
   stepUpRequired,
+  twoFactorRequired,
   unauthorized,
   wrongCredential,
 } from './problem.js';
@@ -61,6 +62,7 @@ export async function guard(deps: ApiDeps, knock: Knock): Promise<Guarded> {
     case 'wrong_credential':
       return wrongCredential(WRONG[actor.kind]);
     case 'allowed': {
+      if (who.lacksFactor && knock.permission !== 'org.leave') return twoFactorRequired();
       if (knock.stepUp && actor.kind === 'person' && !actor.isProved) return stepUpRequired();
       const may = (rule: RuleName): Reach | null => {
         const other = decide(actor, rule, orgId);
@@ -87,6 +89,8 @@ interface Identified {
   readonly actor: Actor;
   readonly orgId: string | null;
   readonly session: SignedIn | null;
+  /** A member whose organization asks for a second factor, and who has none. */
+  readonly lacksFactor?: boolean;
 }
 
 const BEARER = /^Bearer +(\S{1,400})$/i;
@@ -142,7 +146,8 @@ async function identifyPerson(deps: ApiDeps, { headers, org }: Knock): Promise<I
     isProved: deps.clock.nowMs() - session.authenticatedAt.getTime() < STEP_UP_MS,
   };
   const orgId = org.kind === 'named' ? org.id : (namedOrg(headers) ?? member?.org_id ?? null);
-  return { kind: 'identified', actor, orgId: org.kind === 'none' ? null : orgId, session };
+  const lacksFactor = (member?.two_factor_required ?? false) && !session.twoFactor && operatorRole === null;
+  return { kind: 'identified', actor, orgId: org.kind === 'none' ? null : orgId, session, lacksFactor };
 }
 
 /** The one the request names; in the short form without a name the only one there is. */

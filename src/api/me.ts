@@ -33,6 +33,8 @@ const MeSchema = PersonSchema.extend({
       kind: z.enum(['personal', 'team']),
       role: z.strictObject({ id: z.string(), name: z.string() }),
       permissions: z.array(z.enum(PERMISSIONS)),
+      /** Nothing of it is shown without a second factor. */
+      two_factor_required: z.boolean(),
     }),
   ),
 }).openapi('Me');
@@ -83,6 +85,7 @@ async function meAnswer(deps: ApiDeps, me: Me | undefined): Promise<Answer | Ret
       kind: one.org_kind,
       role: { id: one.role_id, name: one.role_name },
       permissions: [...one.permissions],
+      two_factor_required: one.two_factor_required,
     })),
   };
   return answer(200, out);

@@ -88,6 +88,14 @@ export const stepUpRequired = (): Problem =>
     'This needs your password or a one-time code, given within the last ten minutes. Confirm it is you, and repeat the request.',
   );
 
+export const twoFactorRequired = (): Problem =>
+  problem(
+    403,
+    'two_factor_required',
+    'A second factor is needed here',
+    'This organization lets in only members with two-factor sign-in. Switch it on for your account (POST /api/v1/auth/totp/enroll), and repeat the request.',
+  );
+
 export const foreignOrigin = (): Problem =>
   problem(
     403,

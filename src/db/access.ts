@@ -60,6 +60,13 @@ export const quotaShares = pgTable('quota_shares', {
   shared_version: whole().notNull(),
 });
 
+export const orgSecurity = pgTable('org_security', {
+  org_id: text().notNull(),
+  two_factor_required: boolean().notNull(),
+  changed_by: text().notNull(),
+  changed_at: moment().notNull(),
+});
+
 export const orgMembers = pgTable('org_members', {
   org_id: text().notNull(),
   person_id: text().notNull(),

@@ -13,6 +13,9 @@ export type Mail = { readonly to: string } & (
       readonly days: number;
     }
   | { readonly kind: 'new_sign_in'; readonly link: string; readonly at: string; readonly address: string; readonly device: string }
+  | { readonly kind: 'new_email'; readonly link: string }
+  | { readonly kind: 'email_changed'; readonly link: string }
+  | { readonly kind: 'account_deleted'; readonly link: string }
   | { readonly kind: 'two_factor_off'; readonly link: string; readonly at: string }
 );
 
@@ -35,6 +38,7 @@ export function compose(mail: Mail, product: string): Composed {
   return { subject: letter.subject.replace(/[\r\n]+/g, ' '), text: textOf(letter, product), html: htmlOf(letter, product) };
 }
 
+/** What somebody asked for, or is asked to do. */
 function letterOf(mail: Mail, product: string): Letter {
   switch (mail.kind) {
     case 'verify':
@@ -67,13 +71,6 @@ function letterOf(mail: Mail, product: string): Letter {
           'If it was not you, do nothing: your password stays as it is.',
         ],
       };
-    case 'password_changed':
-      return {
-        subject: `Your password for ${product} was changed`,
-        lines: [`The password of your account at ${product} was changed just now, and its other sessions were ended.`],
-        action: { label: 'Set another password', link: mail.link },
-        after: ['If it was you, there is nothing to do. If it was not, set another password at once.'],
-      };
     case 'invitation':
       return {
         subject: `${mail.by} invites you to ${mail.organization} at ${product}`,
@@ -83,6 +80,33 @@ function letterOf(mail: Mail, product: string): Letter {
           `The link works for ${mail.days} days. Sign in with an account of this address, or make one.`,
           'If you do not know the sender, do nothing.',
         ],
+      };
+    case 'new_email':
+      return {
+        subject: `Confirm your new e-mail address for ${product}`,
+        lines: [`Somebody, most likely you, wants to use this address for an account at ${product} from now on.`],
+        action: { label: 'Use this address', link: mail.link },
+        after: [
+          'The link works once, for 24 hours. The other sessions of the account end with it.',
+          'If it was not you, do nothing: the account keeps the address it has.',
+        ],
+      };
+    default:
+      return newsOf(mail, product);
+  }
+}
+
+type News = Extract<Mail, { kind: 'password_changed' | 'new_sign_in' | 'email_changed' | 'account_deleted' | 'two_factor_off' }>;
+
+/** What has happened to an account, said to whoever it belongs to. */
+function newsOf(mail: News, product: string): Letter {
+  switch (mail.kind) {
+    case 'password_changed':
+      return {
+        subject: `Your password for ${product} was changed`,
+        lines: [`The password of your account at ${product} was changed just now, and its other sessions were ended.`],
+        action: { label: 'Set another password', link: mail.link },
+        after: ['If it was you, there is nothing to do. If it was not, set another password at once.'],
       };
     case 'new_sign_in':
       return {
@@ -95,6 +119,22 @@ function letterOf(mail: Mail, product: string): Letter {
         ],
         action: { label: 'Look at your sessions', link: mail.link },
         after: ['If it was you, there is nothing to do. If it was not, end that session and set another password.'],
+      };
+    case 'email_changed':
+      return {
+        subject: `Your account at ${product} has another e-mail address`,
+        lines: [`The address of your account at ${product} was changed just now; this one no longer signs in. Other sessions were ended.`],
+        action: { label: 'Sign in', link: mail.link },
+        after: ['If it was you, there is nothing to do. If it was not, tell whoever runs this server at once: they can stop the account.'],
+      };
+    case 'account_deleted':
+      return {
+        subject: `Your account at ${product} was deleted`,
+        lines: [
+          `Your account at ${product} was deleted just now, as asked. What the books have to keep no longer says your name or address.`,
+        ],
+        action: { label: `Go to ${product}`, link: mail.link },
+        after: ['If it was not you, tell whoever runs this server at once.'],
       };
     case 'two_factor_off':
       return {

@@ -45,6 +45,9 @@ POST   /api/v1/auth/invitation/look                         · public · - · - 
 POST   /api/v1/auth/invitation/accept                       · session · - · - ·
 GET    /api/v1/me                                           · session · - · - ·
 PATCH  /api/v1/me                                           · session · - · - ·
+DELETE /api/v1/me                                           · session · - · - · proof
+POST   /api/v1/auth/email/change                            · session · - · - · proof
+POST   /api/v1/auth/email/confirm                           · public · - · - ·
 
 POST   /api/v1/orgs                                         · session · - · - ·
 GET    /api/v1/orgs/{org}                                   · * · * · ASF ·
@@ -88,6 +91,8 @@ GET    /api/v1/orgs/{org}/management-keys/{key}             · org.manage · - �
 PATCH  /api/v1/orgs/{org}/management-keys/{key}             · org.manage · - · A · proof
 DELETE /api/v1/orgs/{org}/management-keys/{key}             · org.manage · - · A ·
 POST   /api/v1/orgs/{org}/management-keys/{key}/rotate      · org.manage · - · A · proof
+GET    /api/v1/orgs/{org}/two-factor                        · org.manage · - · A ·
+PUT    /api/v1/orgs/{org}/two-factor                        · org.manage · - · A · proof
 GET    /api/v1/orgs/{org}/members                           · members.manage · members:read · ASF ·
 PATCH  /api/v1/orgs/{org}/members/{person}                  · members.manage · members:write · A ·
 DELETE /api/v1/orgs/{org}/members/{person}                  · members.manage · members:write · A ·

@@ -9,6 +9,9 @@ const all: Mail[] = [
   { kind: 'password_changed', to: 'a@example.com', link },
   { kind: 'invitation', to: 'a@example.com', link, by: 'Ada', organization: 'Acme', role: 'Developer', days: 7 },
   { kind: 'new_sign_in', to: 'a@example.com', link, at: '2026-11-21 06:00 UTC', address: '192.0.2.1', device: 'Firefox' },
+  { kind: 'new_email', to: 'a@example.com', link },
+  { kind: 'email_changed', to: 'a@example.com', link },
+  { kind: 'account_deleted', to: 'a@example.com', link },
   { kind: 'two_factor_off', to: 'a@example.com', link, at: '2026-11-21 06:00 UTC' },
 ];
 

@@ -9,9 +9,12 @@ export interface Membership {
   readonly role_id: string;
   readonly role_name: string;
   readonly permissions: readonly Permission[];
+  /** The organization lets in only members with a second factor. */
+  readonly two_factor_required: boolean;
 }
 
-const VIEW = `select m.org_id, o.name as org_name, o.kind as org_kind, m.role_id, r.name as role_name, r.permissions
+const VIEW = `select m.org_id, o.name as org_name, o.kind as org_kind, m.role_id, r.name as role_name, r.permissions,
+  coalesce((select s.two_factor_required from org_security s where s.org_id = m.org_id), false) as two_factor_required
   from org_members m join roles r on r.role_id = m.role_id join organizations o on o.org_id = m.org_id and o.closed_at is null`;
 
 export const findMembership = (db: Database, personId: string, orgId: string): Promise<Membership | undefined> =>
