@@ -15,6 +15,7 @@ import type { ApiDeps } from './deps.js';
 import { eventRoutes } from './events.js';
 import { grantListRoutes } from './grantList.js';
 import { grantRoutes } from './grants.js';
+import { healthRoutes } from './health.js';
 import { keyRoutes } from './keys.js';
 import { limitRoutes } from './limits.js';
 import { logRoutes } from './logs.js';
@@ -112,6 +113,7 @@ export const apiRoutes = (deps: ApiDeps): readonly Route[] => [
   ...adminPriceRoutes(deps),
   ...eventRoutes(deps),
   ...providerRoutes(deps),
+  ...healthRoutes(deps),
   ...reconciliationRoutes(deps),
   ...asideRoutes(deps),
   ...auditRoutes(deps),

@@ -64,6 +64,7 @@ const TAGS: Readonly<Record<string, string>> = {
   people: 'Signing in and out, oneself, and everybody there is',
   codes: 'Redemption codes',
   books: 'Ledger, reconciliation and audit',
+  server: 'The server itself: its upstreams and how it is',
   system: 'How the installation is',
   meta: 'About this API',
 };

@@ -1,3 +1,5 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { freshDatabase } from '../support/postgres.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
@@ -66,6 +68,54 @@ test('what upstreams did in the last minutes is the sum over all processes, and 
     expect(lastError?.code, kind).toBe('status_429');
     expect(rest, kind).toMatchObject({ host: new URL(upstream.url).host, state: 'warn', in_flight: 0 });
     expect(JSON.stringify(body), kind).not.toMatch(/upstream-secret|a secret of ours/);
+  }
+});
+
+interface Health {
+  readonly state: string;
+  readonly checks: readonly { readonly name: string; readonly state: string; readonly sentence: string }[];
+  readonly drain: { readonly waiting: number };
+  readonly prices: { readonly version: string };
+  readonly migrations: { readonly applied: number };
+  readonly hot_store: { readonly shards: readonly { readonly state: string }[] };
+  readonly processes: readonly { readonly part: string; readonly version: string; readonly front: { readonly detail: object } | null }[];
+}
+
+test('health names every process and says the same as /readyz and /metrics', async () => {
+  for (const { kind, gateways, farebox } of servers) {
+    const health = await eventually(`everything but the upstream is well: ${kind}`, async () => {
+      const { body } = await farebox.api('GET', '/api/v1/admin/health');
+      const found = body as unknown as Health;
+      return found.checks.every(({ name, state }) => state === 'ok' || name === 'providers') ? found : undefined;
+    });
+    const parts = health.processes.map(({ part }) => part);
+    expect(parts, kind).toEqual(gateways === 1 ? ['whole'] : ['gateway', 'gateway', 'office']);
+    expect(new Set(health.processes.map(({ version }) => version)).size, kind).toBe(1);
+    const { detail } = (await (await fetch(`${farebox.url}/readyz`)).json()) as { detail: object };
+    for (const { front } of health.processes) if (front) expect(front.detail, kind).toEqual(detail);
+    const metrics = await (await fetch(`${farebox.url}/metrics`)).text();
+    expect(metrics, kind).toContain(`farebox_price_version_info{version="${health.prices.version}"} ${gateways}`);
+    expect(health.drain.waiting, kind).toBe(Number(/^farebox_drain_waiting (\d+)$/m.exec(metrics)?.[1]));
+    expect(health.migrations.applied, kind).toBeGreaterThan(20);
+    expect(health.hot_store.shards.every(({ state }) => state === 'open')).toBe(true);
+  }
+});
+
+test('a mistake in the file on disk is said, and the last good one stays in force', async () => {
+  for (const { kind, farebox } of servers) {
+    const file = join(farebox.data, 'config.yaml');
+    const good = readFileSync(file, 'utf8');
+    const configCheck = async (state: string) =>
+      eventually(`the config is ${state}: ${kind}`, async () => {
+        const { body } = await farebox.api('GET', '/api/v1/admin/health');
+        const { checks } = body as unknown as Health;
+        return checks.some((one) => one.name === 'config' && one.state === state) ? body : undefined;
+      });
+    writeFileSync(file, good.replace('"fake-model"', '"fake model"'));
+    const { config } = (await configCheck('warn')) as unknown as { config: { bad: { words: string } | null } };
+    expect(config.bad?.words, kind).toContain('models');
+    writeFileSync(file, good);
+    expect(await configCheck('ok'), kind).toMatchObject({ config: { bad: null } });
   }
 });
 
