@@ -5,6 +5,7 @@ local places -- of each key in KEYS
 -- Where the tokens are that share the quota with this one. When one of them is not among KEYS that is the answer: nothing
 -- was written yet, and whoever asks comes again with all of them.
 local function sharersOf(token)
+  if token.places then return token.places end
   if not places then
     places = {}
     -- From the end: a token that spends in this batch itself stands first, and is the same one.
@@ -18,6 +19,7 @@ local function sharersOf(token)
     isWhole = isWhole and place ~= nil
   end
   if not isWhole then error({ keys = needed }, 0) end
+  token.places = found
   return found
 end
 
