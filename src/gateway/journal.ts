@@ -9,6 +9,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -95,7 +96,12 @@ export function openJournal(options: JournalOptions): Journal {
     writer.moveTo(entry, writer.current);
     return entry;
   };
-  for (const old of writer.old) for (const line of linesOf(old.path).lines) writer.moveTo(entries.adopt(line), old);
+  for (const old of writer.old) {
+    const { lines, damaged } = linesOf(old.path);
+    if (damaged.length > 0) writeFileSync(`${old.path}.damaged`, damaged.map((text) => `${text}\n`).join(''));
+    for (const line of lines) writer.moveTo(entries.adopt(line), old);
+    if (lines.length + damaged.length === 0) writer.drop(old);
+  }
   return {
     get writable() {
       return writer.healthy && writer.bytes() < bytesMax;
@@ -211,17 +217,18 @@ class Writer {
   }
 
   private flushLines(): void {
-    if (this.lines.length === 0 || this.closed) return;
+    // Nobody is admitted while it is unhealthy, so it tries by itself whether it has become better.
+    if (this.closed || (this.lines.length === 0 && this.healthy)) return;
     const text = this.lines.join('');
     try {
       this.current.bytes += this.write(text);
       this.lines = [];
-      if (!this.healthy) this.recover();
     } catch (error) {
       this.trouble(error as NodeJS.ErrnoException);
       return;
     }
-    if (this.current.bytes >= this.segmentBytes) this.rotate();
+    if (this.current.bytes >= this.segmentBytes && !this.rotate()) return;
+    if (!this.healthy) this.recover();
   }
 
   /** Its last line is in another segment now, or nowhere any more; a segment that nobody needs is deleted. */
@@ -274,7 +281,7 @@ class Writer {
     this.options.onTrouble(null);
   }
 
-  private rotate(): void {
+  private rotate(): boolean {
     const full = this.current;
     try {
       const segment = this.begin();
@@ -285,9 +292,10 @@ class Writer {
     } catch (error) {
       this.segments.pop();
       this.trouble(error as NodeJS.ErrnoException);
-      return;
+      return false;
     }
     if (full.open <= 0) this.drop(full);
+    return true;
   }
 
   private begin(): Segment {
@@ -296,7 +304,7 @@ class Writer {
     return segment;
   }
 
-  private drop(segment: Segment): void {
+  drop(segment: Segment): void {
     const at = this.segments.indexOf(segment);
     if (at >= 0) this.segments.splice(at, 1);
     rmSync(segment.path, { force: true });
@@ -313,7 +321,7 @@ function readSegments(paths: readonly string[], wanted: ReadonlyMap<RequestId, E
   let damaged = 0;
   for (const path of paths) {
     const read = linesOf(path);
-    damaged += read.damaged;
+    damaged += read.damaged.length;
     for (const line of read.lines) {
       const entry = wanted.get(line.requestId);
       if (!entry) continue;
@@ -325,11 +333,18 @@ function readSegments(paths: readonly string[], wanted: ReadonlyMap<RequestId, E
   return { held: [...held.values()], settled: [...settled.values()], damaged };
 }
 
-function linesOf(path: string): { lines: Line[]; damaged: number } {
+/** What can be read, and what cannot: that is kept beside the segment, for somebody to look at when the segment is gone. */
+function linesOf(path: string): { lines: Line[]; damaged: string[] } {
   const texts = readFileSync(path, 'utf8').split('\n');
   texts.pop(); // behind the last line end: nothing, or a line the process did not live to finish
-  const lines = texts.flatMap((text) => lineOf(text) ?? []);
-  return { lines, damaged: texts.filter((text) => text !== '').length - lines.length };
+  const lines: Line[] = [];
+  const damaged: string[] = [];
+  for (const text of texts) {
+    const line = lineOf(text);
+    if (line) lines.push(line);
+    else if (text !== '') damaged.push(text);
+  }
+  return { lines, damaged };
 }
 
 const DIGITS = /^\d{1,15}$/;

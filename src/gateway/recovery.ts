@@ -71,8 +71,9 @@ export function createRecovery(parts: {
   return {
     replay: () => {
       const left = journal.replay();
-      if (left.settled.length + left.held.length > 0) {
-        log.info({ settlements: left.settled.length, holds: left.held.length, damaged: left.damaged }, 'finishing what the last run left');
+      if (left.settled.length + left.held.length + left.damaged > 0) {
+        const counts = { settlements: left.settled.length, holds: left.held.length, damaged: left.damaged };
+        log[left.damaged > 0 ? 'error' : 'info'](counts, 'finishing what the last run left');
       }
       for (const { line, entry } of left.settled) outbox.resend(settleCommand(line), entry);
       for (const { line, entry } of left.held) outbox.send(floorCommand(line), entry);
