@@ -89,17 +89,22 @@ interface Asked {
 
 const PATIENCE_MS = 30_000;
 
-function ask({ url, token, agent, kind, number }: Asked): Promise<{ ending: string; ms: number }> {
-  const isStream = STREAMS.has(kind);
+export function bodyOf(kind: Kind): string {
   const isEmbedding = kind === 'embedding';
   const words = isEmbedding ? { input: 'a sentence to embed' } : { messages: [{ role: 'user', content: 'Say something in ten words.' }] };
-  const body = JSON.stringify({
+  return JSON.stringify({
     model: 'fake-model',
     user: kind,
     ...words,
-    ...(isStream ? { stream: true } : {}),
+    ...(STREAMS.has(kind) ? { stream: true } : {}),
     ...(isEmbedding ? {} : { max_tokens: 50 }),
   });
+}
+
+function ask({ url, token, agent, kind, number }: Asked): Promise<{ ending: string; ms: number }> {
+  const isStream = STREAMS.has(kind);
+  const isEmbedding = kind === 'embedding';
+  const body = bodyOf(kind);
   const headers = {
     authorization: `Bearer ${token}`,
     'content-type': 'application/json',

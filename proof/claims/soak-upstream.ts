@@ -48,7 +48,7 @@ function answer(res: ServerResponse, { user, stream }: { user: string; stream?: 
 const json = (res: ServerResponse, body: string): void =>
   void res.writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }).end(body);
 
-function plain(user: string): string {
+export function plain(user: string): string {
   if (user === 'garbage') return '<html>not what you asked for</html>';
   if (user === 'embedding')
     return JSON.stringify({ object: 'list', data: [{ index: 0, embedding: [0.1] }], usage: { prompt_tokens: 30, total_tokens: 30 } });
@@ -57,10 +57,15 @@ function plain(user: string): string {
   return JSON.stringify({ id: 'x', object: 'chat.completion', choices, ...(user === 'uncounted' ? {} : { usage: USAGE }) });
 }
 
+const eventOf = (value: object): string => `data: ${JSON.stringify({ id: 'x', object: 'chat.completion.chunk', ...value })}\n\n`;
+const WORD = { choices: [{ index: 0, delta: { content: ' word' }, finish_reason: null }] };
+
+/** The first events of a stream, as they are sent. */
+export const eventsOf = (count: number): string => eventOf(WORD).repeat(count);
+
 function events(res: ServerResponse, user: string): void {
   res.writeHead(200, { 'content-type': 'text/event-stream' });
-  const send = (value: unknown): void =>
-    void res.write(`data: ${JSON.stringify({ id: 'x', object: 'chat.completion.chunk', ...(value as object) })}\n\n`);
+  const send = (value: object): void => void res.write(eventOf(value));
   let sent = 0;
   const timer = setInterval(() => {
     if (res.destroyed) return clearInterval(timer);
@@ -69,7 +74,7 @@ function events(res: ServerResponse, user: string): void {
       res.destroy();
     } else if (sent < EVENTS) {
       sent += 1;
-      send({ choices: [{ index: 0, delta: { content: ' word' }, finish_reason: null }] });
+      send(WORD);
     } else {
       clearInterval(timer);
       send({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] });

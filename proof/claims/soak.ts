@@ -1,12 +1,13 @@
 import { command } from '../../test/support/redis.js';
+import { judge } from '../oracle/judge.js';
 import type { Customer, Product } from '../product.js';
 import { checkBooks, quiet } from '../torture/books.js';
 import { sleep } from '../torture/fault.js';
 import { CREDITS } from '../torture/world.js';
 import type { Claim, Outcome } from './claim.js';
 import { createInstallation, type Installation } from './installation.js';
-import { type SoakClients, startSoakClients, type Tally } from './soak-clients.js';
-import { startSoakUpstream } from './soak-upstream.js';
+import { bodyOf, type Kind, type SoakClients, startSoakClients, type Tally } from './soak-clients.js';
+import { EVENTS, eventsOf, plain, startSoakUpstream } from './soak-upstream.js';
 import { footprintOf, MemoryWatch } from './watch.js';
 
 const WARM_MS = 60_000;
@@ -111,19 +112,36 @@ async function soak(parts: {
   }
 }
 
-/** What each kind costs: 20 tokens in at 200 µcr and 10 out at 800; failed ones nothing; the rest between nothing and all of it. */
+/**
+ * What each kind costs: 20 tokens in at 200 µcr and 10 out at 800; failed ones nothing. What the upstream does not report is
+ * counted here by the published rule; only of who leaves it is not known how much was on its way.
+ */
 const WHOLE = 12_000;
 const COSTS: Readonly<Record<string, readonly [least: number, most: number]>> = {
   plain: [WHOLE, WHOLE],
   stream: [WHOLE, WHOLE],
   embedding: [30 * 200, 30 * 200],
-  uncounted: [1, 60_000],
-  left: [1, 60_000],
-  cut: [1, 60_000],
+  uncounted: [counted('uncounted', plain('uncounted')), counted('uncounted', plain('uncounted'))],
+  left: [counted('left', eventsOf(1)), Math.max(WHOLE, counted('left', eventsOf(EVENTS)))],
+  cut: [counted('cut', eventsOf(EVENTS / 2)), counted('cut', eventsOf(EVENTS / 2))],
   busy: [0, 0],
   broken: [0, 0],
   garbage: [0, 0],
 };
+function counted(kind: Kind, answer: string): number {
+  const isEvents = bodyOf(kind).includes('"stream":true');
+  return judge({
+    endpoint: 'chat',
+    stream: isEvents,
+    request: bodyOf(kind),
+    choices: 1,
+    price: { input: '200', output: '800', cached: '100' },
+    multiplier: '1',
+    answer: { status: 200, isEvents, delivered: Buffer.from(answer), end: isEvents ? 'broken' : 'clean' },
+    clientLeft: false,
+  }).cost;
+}
+
 const ENDINGS: Readonly<Record<string, string>> = {
   plain: '200 whole',
   embedding: '200 whole',
