@@ -5,6 +5,7 @@ import { systemClock } from './domain/clock.js';
 import { newRequestId } from './domain/ids.js';
 import type { PriceSource } from './domain/prices.js';
 import type { RefusedRequest } from './domain/refused.js';
+import { SEALED, STRICT_TRANSPORT } from './domain/sealed.js';
 import type { Settings, UpstreamSettings } from './domain/settings.js';
 import { createGateway, type Gateway } from './gateway/gateway.js';
 import { createHealth, type Health } from './gateway/health.js';
@@ -90,8 +91,11 @@ export function createFront(deps: FrontDeps): Front {
   });
   const answer = listener({ gateway, health, deps });
   let isRetired = false;
+  const isHttps = settings.publicUrl?.startsWith('https:') ?? false;
   const server = createHttpServer(settings.gateway, (req, res) => {
     if (isRetired) res.setHeader('connection', 'close');
+    // Not on the hot path: no browser learns anything from there that it has not learned from a page.
+    if (isHttps && !(req.method === 'POST' && req.url?.startsWith('/v1/'))) res.setHeader('strict-transport-security', STRICT_TRANSPORT);
     answer(req, res);
   });
   const end = () => shutdown({ server, gateway, health, shards, counter, upstreams: () => upstreams, drainMs: settings.gateway.drainMs });
@@ -140,7 +144,7 @@ function listener({ gateway, health, deps }: Listening): RequestListener {
       json(res, health.ready ? 200 : 503, { status: health.ready ? 'ready' : 'not_ready', detail: health.detail });
     } else if (url === '/metrics') {
       deps.metricsText().then(
-        ({ contentType, text }) => res.writeHead(200, { 'content-type': contentType }).end(text),
+        ({ contentType, text }) => res.writeHead(200, { 'content-type': contentType, 'cache-control': 'no-store', ...SEALED }).end(text),
         (error) => {
           deps.log.warn({ err: error }, 'metrics could not be collected');
           json(res, 503, { status: 'unavailable' });
@@ -157,7 +161,7 @@ function json(res: Parameters<RequestListener>[1], status: number, body: object)
     'content-type': 'application/json; charset=utf-8',
     'content-length': Buffer.byteLength(text),
     'cache-control': 'no-store',
-    'x-content-type-options': 'nosniff',
+    ...SEALED,
   });
   res.end(text);
 }

@@ -8,7 +8,7 @@ import { asideRoutes } from './aside.js';
 import { auditRoutes } from './audit.js';
 import { balanceRoutes } from './balance.js';
 import { codeRoutes } from './codes.js';
-import { answerCompat, COMPAT_PATHS } from './compat/compat.js';
+import { COMPAT_PATHS, createCompat } from './compat/compat.js';
 import { ORGANIZATION_PATHS } from './compat/organization.js';
 import { deductionRoutes } from './deductions.js';
 import type { ApiDeps } from './deps.js';
@@ -65,8 +65,9 @@ export function createApi(deps: ApiDeps): OpenAPIHono {
   for (const [path, methods] of methodsByPath([...all, ...short])) {
     app.all(honoPath(path), (c) => sealed(problemResponse(wrongMethod(c.req.method, methods), newRequestId())));
   }
+  const compat = createCompat(deps);
   for (const path of [...COMPAT_PATHS, ...ORGANIZATION_PATHS])
-    app.all(path, (c) => answerCompat(deps, c.req.raw, addressOf(c, deps.trustedProxies)));
+    app.all(path, (c) => compat(c.req.raw, addressOf(c, deps.trustedProxies)));
   app.notFound(() => sealed(problemResponse(unknownPath(), newRequestId())));
   app.onError((error) => failed(error, deps, newRequestId()));
   return app;

@@ -1,6 +1,7 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { amountOut, type CreditValue, formatCredits } from '../domain/credits.js';
 import type { Refusal } from '../domain/refusal.js';
+import { SEALED } from '../domain/sealed.js';
 
 /** An answer that is an error, in the shape OpenAI clients read. Nothing else may turn a failure into HTTP on `/v1`. */
 export interface GatewayError {
@@ -250,8 +251,8 @@ export function sendError(res: ServerResponse, error: GatewayError, requestId: s
     'content-type': 'application/json; charset=utf-8',
     'content-length': Buffer.byteLength(body),
     'x-request-id': requestId,
-    'x-content-type-options': 'nosniff',
     'cache-control': 'no-store',
+    ...SEALED,
     ...(leavesBodyUnread(res.req) ? { connection: 'close' } : {}),
     ...extra,
     ...error.headers,

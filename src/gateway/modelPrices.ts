@@ -22,12 +22,23 @@ const NAMES: ReadonlyMap<string, string> = new Map([
   ['character', 'character'],
 ]);
 
+/** Said only where it costs something else than the whole it is a part of: a client that adds up must not count it twice. */
+const PART_OF: ReadonlyMap<string, string> = new Map([
+  ['reasoning', 'output'],
+  ['audio_input', 'input'],
+  ['audio_output', 'output'],
+]);
+
 /** In the operator's currency; where no value of a credit is published, in credits. Of several tiers the first. */
 export function modelPricing(priced: { readonly entry: PriceEntry; readonly times: Fraction }, value: CreditValue | null): ModelPricing {
   const credit = (value && parseExact(value.amount)) ?? fraction(1n);
   const unit = multiply(priced.times, fraction(credit.n, credit.d * 1_000_000n));
   const found = new Map(ALWAYS.map((name) => [name, '0']));
-  for (const [meter, rate] of priced.entry.table.rates) found.set(NAMES.get(meter) ?? meter, decimalOf(multiply(rate.value, unit)));
+  const { rates } = priced.entry.table;
+  for (const [meter, { value: rate }] of rates) {
+    if (rates.get(PART_OF.get(meter) ?? '')?.value.text !== rate.text)
+      found.set(NAMES.get(meter) ?? meter, decimalOf(multiply(rate, unit)));
+  }
   return Object.fromEntries(found);
 }
 

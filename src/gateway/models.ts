@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { mayComeFrom } from '../domain/addresses.js';
 import { newRequestId } from '../domain/ids.js';
-import { SEALED } from '../domain/sealed.js';
 import { matches } from '../domain/patterns.js';
+import { SEALED } from '../domain/sealed.js';
 import { contextLength } from '../pricing/context.js';
 import { priceOf } from './admit.js';
 import type { Caller } from './authenticate.js';
@@ -93,6 +93,7 @@ function send(res: ServerResponse, body: object, requestId: string): void {
     'content-length': Buffer.byteLength(text),
     'x-request-id': requestId,
     'cache-control': 'no-store',
+    ...SEALED,
   });
   res.end(text);
 }

@@ -1,5 +1,6 @@
 import { Agent, type IncomingMessage, type OutgoingHttpHeaders, request, type ServerResponse } from 'node:http';
 import { newRequestId } from '../domain/ids.js';
+import { SEALED } from '../domain/sealed.js';
 import { addressOf } from './peer.js';
 
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade']);
@@ -75,6 +76,8 @@ function unavailable(res: ServerResponse): void {
     'content-type': 'application/problem+json',
     'retry-after': '2',
     'x-request-id': id,
+    'cache-control': 'no-store',
+    ...SEALED,
     'content-length': Buffer.byteLength(body),
   });
   res.end(body);

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
 import { newRequestId } from '../domain/ids.js';
+import { SEALED } from '../domain/sealed.js';
 import type { GatewaySettings } from '../domain/settings.js';
 import { badRequest, errorBody, type GatewayError, sendError, wrongMethod } from './errors.js';
 
@@ -76,6 +77,7 @@ function refusalBytes(problem: GatewayError): string {
     'Content-Type: application/json; charset=utf-8',
     `Content-Length: ${Buffer.byteLength(body)}`,
     `x-request-id: ${id}`,
+    ...Object.entries(SEALED).map(([name, value]) => `${name}: ${value}`),
   ];
   return `${head.join('\r\n')}\r\n\r\n${body}`;
 }

@@ -215,3 +215,35 @@ test('who may ask: a token that is spent may, one that is paused, expired, revok
     body: { error: { code: 'method_not_allowed' } },
   });
 });
+
+describe('what stands around every answer', () => {
+  const answered = (path: string, headers: Record<string, string> = {}) => api.app.request(`http://farebox.test${path}`, { headers });
+
+  test('no answer is a page, good or bad', async () => {
+    for (const answer of [await answered('/v1/key', { authorization: `Bearer ${open.secret}` }), await answered('/v1/key')]) {
+      expect(answer.headers.get('content-security-policy')).toMatch(/^default-src 'none'; frame-ancestors 'none'/);
+      expect(answer.headers.get('x-content-type-options')).toBe('nosniff');
+      expect(answer.headers.get('x-frame-options')).toBe('DENY');
+      expect(answer.headers.get('referrer-policy')).toBe('no-referrer');
+    }
+  });
+
+  test('each token has its own pace, and is told how much of it is left', async () => {
+    const left = async (secret: string) =>
+      Number((await answered('/v1/key', { authorization: `Bearer ${secret}` })).headers.get('x-ratelimit-remaining-requests'));
+    const fresh = await api.token(org);
+    expect(await left(fresh.secret)).toBe(1_199);
+    expect(await left(fresh.secret)).toBeLessThanOrEqual(1_199);
+    const other = await api.token(org);
+    expect(await left(other.secret)).toBe(1_199);
+  });
+
+  test('who asks too often without a token is told to wait, and tokens go on', async () => {
+    let answer = await answered('/v1/key');
+    for (let i = 0; i < 3_000 && answer.status === 401; i++) answer = await answered('/v1/key');
+    expect(answer.status).toBe(429);
+    expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
+    expect(await answer.json()).toMatchObject({ error: { code: 'rate_limit_exceeded', type: 'rate_limit_error' } });
+    expect((await answered('/v1/key', { authorization: `Bearer ${open.secret}` })).status).toBe(200);
+  });
+});

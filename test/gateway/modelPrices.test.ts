@@ -15,7 +15,9 @@ function pricedAs(found: Rates, times = ONE) {
 
 test('ratio 1 is two dollars a million tokens, said per token as a decimal without an exponent', () => {
   const priced = pricedAs({ input: ratio('1'), output: x('4'), cached_input: x('0.5') });
-  expect(modelPricing(priced, CENT)).toMatchObject({ prompt: '0.000002', completion: '0.000008', input_cache_read: '0.000001' });
+  const pricing = modelPricing(priced, CENT);
+  expect(pricing).toMatchObject({ prompt: '0.000002', completion: '0.000008', input_cache_read: '0.000001' });
+  expect(pricing).not.toHaveProperty('internal_reasoning');
 });
 
 test('what a group pays is what is said', () => {

@@ -16,7 +16,8 @@ beforeAll(async () => {
   upstream = await up.startUpstream();
   redis = await startRedis();
   database = await freshDatabase(inject('databaseUrl'));
-  farebox = await startFarebox({ upstream: upstream.url, redisUrl: redis.url, databaseUrl: database.url, processes: 1 });
+  const config = { server: { public_url: 'https://pay.example.com' } };
+  farebox = await startFarebox({ upstream: upstream.url, config, redisUrl: redis.url, databaseUrl: database.url, processes: 1 });
 });
 afterAll(async () => {
   await farebox.stop();
@@ -75,6 +76,35 @@ test('the list of models says what each costs this token and, where it is known,
     pricing: { prompt: '0.000002', completion: '0.000008', input_cache_read: '0.000001' },
     pricing_unit: 'USD',
   };
-  expect(await ask('/v1/models')).toMatchObject({ object: 'list', data: [model] });
+  expect(await ask('/v1/models')).toMatchObject({
+    object: 'list',
+    data: expect.arrayContaining([expect.objectContaining({ id: 'fake-model' })]),
+  });
   expect(await ask('/v1/models/fake-model')).toMatchObject(model);
+});
+
+test('nothing that is served is a page by mistake, and whoever came by https stays there', async () => {
+  const { token } = await farebox.customer(1);
+  const headers = { authorization: `Bearer ${token}` };
+  for (const path of [
+    '/healthz',
+    '/readyz',
+    '/metrics',
+    '/v1/models',
+    '/v1/models/none',
+    '/v1/nothing',
+    '/v1/key',
+    '/v1/credits',
+    '/api/v1/me',
+  ]) {
+    const answer = await fetch(`${farebox.url}${path}`, { headers });
+    expect(answer.headers.get('content-security-policy'), path).toMatch(/^default-src 'none'/);
+    expect(answer.headers.get('x-content-type-options'), path).toBe('nosniff');
+    expect(answer.headers.get('x-frame-options'), path).toBe('DENY');
+    expect(answer.headers.get('strict-transport-security'), path).toBe('max-age=63072000');
+  }
+  const refused = await fetch(`${farebox.url}/v1/chat/completions`, { method: 'POST', body: '{}' });
+  expect(refused.status).toBe(401);
+  expect(refused.headers.get('content-security-policy')).toMatch(/^default-src 'none'/);
+  expect(refused.headers.get('x-frame-options')).toBe('DENY');
 });

@@ -1,13 +1,16 @@
 import { isRequestId, newRequestId } from '../../domain/ids.js';
+import { SEALED } from '../../domain/sealed.js';
+import { fingerprintOf } from '../../domain/secrets.js';
 import { errorFacts } from '../../telemetry/log.js';
 import { ALL_USAGE, readBuckets } from '../../usage/buckets.js';
 import { readLog } from '../../usage/readLog.js';
 import type { TokenFacts } from '../../usage/tokenFacts.js';
 import type { ApiDeps } from '../deps.js';
 import { problemOf } from '../errors.js';
+import { type Allowance, createRates, type Rates } from '../rates.js';
 import { dayAfter, dayAt } from '../usageQuery.js';
 import { accountOf } from './account.js';
-import { type CompatError, identify, refusal } from './identify.js';
+import { type CompatError, identify, refusal, secretOf } from './identify.js';
 import { identifyScope, ORGANIZATION_PATHS, organizationUsage, WIDTHS } from './organization.js';
 import { pageOf, type Scope } from './page.js';
 import { billingUsageOut, creditsOut, generationOut, grantsOut, keyOut, subscriptionOut, usageOut } from './shapes.js';
@@ -37,7 +40,41 @@ const HANDLERS = new Map<string, Handler>([
 export const COMPAT_PATHS: readonly string[] = [...HANDLERS.keys()];
 const ORGANIZATION: ReadonlySet<string> = new Set(ORGANIZATION_PATHS);
 
-export async function answerCompat(deps: ApiDeps, request: Request, address: string | undefined): Promise<Response> {
+/** Questions a minute, as in the management API: by the credential, and by the address for whoever has none that is known. */
+const PER_MINUTE = { credential: 1_200, address: 300 };
+
+export function createCompat(deps: ApiDeps): (request: Request, address: string | undefined) => Promise<Response> {
+  const rates = createRates(deps.clock.nowMs);
+  return async (request, address) => {
+    const pace = paceOf(rates, request.headers, address);
+    const response = pace.ok ? await answerCompat(deps, request, address) : respond(tooOften(), newRequestId());
+    // Somebody who guesses sends another credential every time.
+    const guess = response.status === 401 ? rates.take(`refused:${address ?? ''}`, PER_MINUTE.address) : null;
+    return guess?.ok === false ? paced(respond(tooOften(), newRequestId()), guess) : paced(response, pace);
+  };
+}
+
+function paceOf(rates: Rates, headers: Headers, address: string | undefined): Allowance {
+  const secret = secretOf(headers);
+  return secret === undefined
+    ? rates.take(`address:${address ?? ''}`, PER_MINUTE.address)
+    : rates.take(`key:${fingerprintOf(secret)}`, PER_MINUTE.credential);
+}
+
+const tooOften = (): CompatError => ({
+  ...refusal(429, 'rate_limit_exceeded', 'Too many questions with this credential. Ask again in a moment.'),
+  type: 'rate_limit_error',
+});
+
+function paced(response: Response, { ok, limit, remaining, fullInMs, waitMs }: Allowance): Response {
+  response.headers.set('x-ratelimit-limit-requests', String(limit));
+  response.headers.set('x-ratelimit-remaining-requests', String(remaining));
+  response.headers.set('x-ratelimit-reset-requests', `${Math.ceil(fullInMs / 1000)}s`);
+  if (!ok) response.headers.set('retry-after', String(Math.max(1, Math.ceil(waitMs / 1000))));
+  return response;
+}
+
+async function answerCompat(deps: ApiDeps, request: Request, address: string | undefined): Promise<Response> {
   const requestId = newRequestId();
   try {
     const url = new URL(request.url);
@@ -77,7 +114,7 @@ function respond(body: object, requestId: string): Response {
     'content-type': 'application/json; charset=utf-8',
     'x-request-id': requestId,
     'cache-control': 'no-store',
-    'x-content-type-options': 'nosniff',
+    ...SEALED,
     ...(failed?.status === 503 ? { 'retry-after': '2' } : {}),
     ...(failed?.status === 405 ? { allow: 'GET, HEAD' } : {}),
   };
