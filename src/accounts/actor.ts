@@ -90,7 +90,6 @@ function decidePerson(actor: Person, rule: OrgRule, orgId: string | null): Decis
   const isMember = orgId !== null && actor.orgId === orgId;
   if (!isMember) return actor.operatorRole === null || rule.personal ? FOREIGN : without('operator.admin');
   const { permissions, id } = actor;
-  if (rule.also && !permissions.has(rule.also)) return without(rule.also);
   if (rule.any.length === 0 || rule.any.some((one) => permissions.has(one))) return EVERYTHING;
   if (rule.own && permissions.has(rule.own)) return { kind: 'allowed', reach: { ownerId: id } };
   return without(rule.any[0] ?? '');

@@ -1,3 +1,5 @@
+import { tokenState } from '../db/tokenState.js';
+import type { TokenState } from '../domain/tokenState.js';
 import type { QuotaWindow } from './quota.js';
 
 /** A token as the verbs answer it: everything but its digests. Amounts are micro-credits. */
@@ -13,6 +15,8 @@ export interface Token {
   readonly last_four: string;
   readonly grace_ends_at: string | null;
   readonly status: 'active' | 'paused' | 'revoked';
+  /** What that comes to now, with its end and its quotas. */
+  readonly state: TokenState;
   readonly expires_at: string | null;
   readonly quota_total: number | null;
   readonly quota_daily: number | null;
@@ -64,7 +68,8 @@ export const QUIET = '{digest,grace_digest,terms_version,projected_version,updat
 /** The row `t` of tokens as JSON, without digests, with its ETag: terms carry a version, names do not. */
 export const TOKEN_VIEW = `
   to_jsonb(t) - '{digest,grace_digest}'::text[]
-    || jsonb_build_object('etag', concat(t.terms_version, '-', left(md5(concat_ws(chr(31), t.name, t.project)), 8)))
+    || jsonb_build_object('etag', concat(t.terms_version, '-', left(md5(concat_ws(chr(31), t.name, t.project)), 8)),
+      'state', (select ${tokenState('now()')} from (values (1)) one (n) left join token_use u on u.token_id = t.token_id))
     || (select jsonb_build_object(
         'last_used_at', max(u.last_used_at),
         'used', jsonb_build_object(

@@ -2,6 +2,7 @@ import { z } from '@hono/zod-openapi';
 import type { Breakdown } from '../domain/charge.js';
 import { type Fraction, fraction, multiply, NOTHING, parseFraction } from '../pricing/fraction.js';
 import type { Booking, BookingLine, LogDetail } from '../usage/readLog.js';
+import type { TokenNames } from '../usage/tokenNames.js';
 import { type ApiDeps, shown } from './deps.js';
 import { LogSchema, logOut } from './logShape.js';
 import { AmountOutSchema, TimeOut, timeOut, timeOutOrNull } from './schemas.js';
@@ -95,7 +96,7 @@ export const LogDetailSchema = LogSchema.extend({
   ),
 }).openapi('LogDetail');
 
-export function logDetailOut(deps: ApiDeps, row: LogDetail): z.input<typeof LogDetailSchema> {
+export function logDetailOut(deps: ApiDeps, row: LogDetail & TokenNames): z.input<typeof LogDetailSchema> {
   const amount = (micro: number) => shown(deps, micro);
   return {
     ...logOut(deps, row),

@@ -2,7 +2,8 @@ import { z } from '@hono/zod-openapi';
 import { readOrg } from '../accounts/readOrg.js';
 import { tokensWithin } from '../accounts/roles/ownTokens.js';
 import { isOrgId } from '../domain/ids.js';
-import { exportLogs, type NamedLogRow } from '../usage/exportLogs.js';
+import { exportLogs } from '../usage/exportLogs.js';
+import type { NamedLogRow } from '../usage/tokenNames.js';
 import { asLongAsAllowed, createAccess } from './access.js';
 import type { ApiDeps } from './deps.js';
 import { filterOf, isProblem, LogFilters } from './logQuery.js';
@@ -39,7 +40,7 @@ export function logExportRoute(deps: ApiDeps): Route {
 }
 
 async function* named(deps: ApiDeps, pages: AsyncIterable<readonly NamedLogRow[]>): AsyncGenerator<readonly object[]> {
-  for await (const rows of pages) yield rows.map((row) => ({ ...logOut(deps, row), token_name: row.token_name }));
+  for await (const rows of pages) yield rows.map((row) => logOut(deps, row));
 }
 
 function columnsOf(deps: ApiDeps, timeZone: string): readonly Column<NamedLogRow>[] {
@@ -53,6 +54,9 @@ function columnsOf(deps: ApiDeps, timeZone: string): readonly Column<NamedLogRow
     { name: 'model', of: (row) => row.model },
     { name: 'token id', of: (row) => row.token_id },
     { name: 'token', of: (row) => row.token_name },
+    { name: 'project', of: (row) => row.project },
+    { name: 'member id', of: (row) => row.owner?.id ?? null },
+    { name: 'member', of: (row) => row.owner?.name ?? null },
     { name: 'status', of: (row) => row.status },
     { name: 'input (tokens)', of: (row) => row.input },
     { name: 'cached input (tokens)', of: (row) => row.cached_input },

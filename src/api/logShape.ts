@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi';
 import type { RequestStatus } from '../domain/charge.js';
-import type { LogRow } from '../usage/logRow.js';
 import type { LogTotals } from '../usage/sumLogs.js';
+import type { NamedLogRow } from '../usage/tokenNames.js';
 import { type ApiDeps, shown } from './deps.js';
 import { AmountOutSchema, TimeOut, timeOut } from './schemas.js';
 
@@ -13,6 +13,10 @@ export const LogSchema = z
     time: TimeOut,
     model: z.string(),
     token_id: z.string(),
+    /** The token's name, project and owner as they are now. */
+    token_name: z.string(),
+    project: z.string().nullable(),
+    owner: z.strictObject({ id: z.string(), name: z.string().nullable() }).nullable(),
     status: z.enum(STATUSES),
     stream: z.boolean(),
     debt: z.boolean(),
@@ -43,12 +47,15 @@ export const LogSchema = z
   })
   .openapi('LogRow');
 
-export function logOut(deps: Pick<ApiDeps, 'credits'>, row: LogRow): z.input<typeof LogSchema> {
+export function logOut(deps: Pick<ApiDeps, 'credits'>, row: NamedLogRow): z.input<typeof LogSchema> {
   return {
     request_id: row.request_id,
     time: timeOut(row.ts),
     model: row.model,
     token_id: row.token_id,
+    token_name: row.token_name,
+    project: row.project,
+    owner: row.owner,
     status: row.status,
     stream: row.stream,
     debt: row.debt,

@@ -6,6 +6,7 @@ import { readKeptFrom } from '../usage/kept.js';
 import { listLogs } from '../usage/listLogs.js';
 import { readLog } from '../usage/readLog.js';
 import { sumLogs } from '../usage/sumLogs.js';
+import { withNames } from '../usage/tokenNames.js';
 import { createCursors } from './cursor.js';
 import type { ApiDeps } from './deps.js';
 import { LogDetailSchema, logDetailOut } from './logDetail.js';
@@ -58,7 +59,7 @@ function listRoute(deps: ApiDeps): Route {
       if (page.rows.length === 0 && !(await readOrg({ ctx: deps, orgId: params.org }))) return noSuchOrg();
       const last = page.rows.at(-1);
       return answer(200, {
-        data: page.rows.map((row) => logOut(deps, row)),
+        data: (await withNames(deps.db, page.rows)).map((row) => logOut(deps, row)),
         has_more: page.hasMore,
         next_cursor: page.hasMore && last ? cursors.make([last.request_id], filters) : null,
         ...(totals ? { totals: totalsOut(deps, totals) } : {}),
@@ -80,6 +81,7 @@ const readRoute = (deps: ApiDeps): Route =>
     handle: async ({ params, reach }) => {
       const onlyTokens = await tokensWithin(deps.db, params.org, reach);
       const row = await readLog({ db: deps.db, orgId: params.org, requestId: params.request_id, onlyTokens });
-      return row ? answer(200, logDetailOut(deps, row)) : notFound('There is no settled request with this id.');
+      const [named] = row ? await withNames(deps.db, [row]) : [];
+      return named ? answer(200, logDetailOut(deps, named)) : notFound('There is no settled request with this id.');
     },
   });

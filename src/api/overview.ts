@@ -4,6 +4,7 @@ import { isOrgId } from '../domain/ids.js';
 import { listLogs } from '../usage/listLogs.js';
 import { EVERY_LOG } from '../usage/logFilter.js';
 import { type Compared, readRecent } from '../usage/recent.js';
+import { withNames } from '../usage/tokenNames.js';
 import { AllowanceSchema, allowancesOf } from './allowances.js';
 import { BalanceSchema, balanceOf } from './balance.js';
 import { type ApiDeps, shown } from './deps.js';
@@ -17,17 +18,27 @@ const ComparedSchema = z.strictObject({ now: TotalsSchema, before: TotalsSchema 
 
 const OverviewSchema = z
   .strictObject({
-    balance: BalanceSchema,
-    /** The same as in `balance`, in days; null without recent use. */
+    /** Null for who may not see credits. */
+    balance: BalanceSchema.nullable(),
+    /** The same as in `balance`, in days; null without recent use, or without `balance`. */
     burn_rate: z.strictObject({ per_day: AmountOutSchema, runs_out_days: z.int().nullable() }).nullable(),
     month: MonthSchema,
     allowances: z.array(AllowanceSchema),
     today: ComparedSchema,
     week: ComparedSchema,
-    days: z.array(z.strictObject({ date: z.iso.date(), totals: TotalsSchema })),
+    /** The last 30 days with today, and the 30 before. */
+    thirty_days: ComparedSchema,
+    days: z.array(
+      z.strictObject({
+        date: z.iso.date(),
+        totals: TotalsSchema,
+        /** The five models of `top_models`, and `null` for all others; they add up to the day. */
+        models: z.array(z.strictObject({ model: z.string().nullable(), requests: z.int(), cost: AmountOutSchema })),
+      }),
+    ),
     top_models: z.array(z.strictObject({ model: z.string(), requests: z.int(), cost: AmountOutSchema })),
     attention: z.array(
-      z.strictObject({ token_id: z.string(), name: z.string(), reason: z.enum(['quota_used', 'expired', 'expires_soon']) }),
+      z.strictObject({ token_id: z.string(), name: z.string(), reason: z.enum(['quota_used', 'expired', 'expires_soon', 'unused']) }),
     ),
     requests: z.array(LogSchema),
   })
@@ -50,28 +61,33 @@ export const overviewRoutes = (deps: ApiDeps): readonly Route[] => [
       const logs = may('logs.read');
       const onlyLogs = logs === null ? [] : await tokensWithin(deps.db, orgId, logs);
       const [balance, month, recent, requests, allowances] = await Promise.all([
-        balanceOf(deps, orgId),
+        may('credits.read') === null ? null : balanceOf(deps, orgId),
         monthOf(deps, { orgId, month: null, onlyTokens }),
         readRecent({ db: deps.db, orgId, nowMs: deps.clock.nowMs(), onlyTokens }),
         listLogs({ db: deps.db, orgId, filter: { ...EVERY_LOG, onlyTokens: onlyLogs }, before: null, limit: RECENT_REQUESTS }),
         allowancesOf(deps, orgId),
       ]);
-      if (!balance || !month || !recent) return noSuchOrg();
+      if (balance === undefined || !month || !recent) return noSuchOrg();
+      const rows = await withNames(deps.db, requests.rows);
       return answer(200, {
         balance,
-        burn_rate: inDays(balance),
+        burn_rate: balance && inDays(balance),
         month,
         allowances,
         today: comparedOut(deps, recent.today),
         week: comparedOut(deps, recent.week),
-        days: recent.days.map((day) => ({ date: day.date, totals: totalsOut(deps, day) })),
-        top_models: recent.top_models.map(({ model, requests, cost }) => ({ model, requests, cost: shown(deps, cost) })),
+        thirty_days: comparedOut(deps, recent.thirty_days),
+        days: recent.days.map((day) => ({ date: day.date, totals: totalsOut(deps, day), models: sharesOut(deps, day.models) })),
+        top_models: sharesOut(deps, recent.top_models),
         attention: [...recent.attention],
-        requests: requests.rows.map((row) => logOut(deps, row)),
+        requests: rows.map((row) => logOut(deps, row)),
       });
     },
   }),
 ];
+
+const sharesOut = <Model>(deps: ApiDeps, shares: readonly { readonly model: Model; readonly requests: number; readonly cost: number }[]) =>
+  shares.map(({ model, requests, cost }) => ({ model, requests, cost: shown(deps, cost) }));
 
 const comparedOut = (deps: ApiDeps, { now, before }: Compared) => ({ now: totalsOut(deps, now), before: totalsOut(deps, before) });
 

@@ -2,6 +2,7 @@ import { z } from '@hono/zod-openapi';
 import type { Token, TokenChanges } from '../accounts/token.js';
 import { isRange } from '../domain/addresses.js';
 import { isOrgId, isTokenId } from '../domain/ids.js';
+import { EXPIRES_SOON_DAYS, TOKEN_STATES } from '../domain/tokenState.js';
 import { type ApiDeps, shown } from './deps.js';
 import { idParam } from './route.js';
 import { AmountOutSchema, TimeIn, TimeOut, text, timeOut, timeOutOrNull } from './schemas.js';
@@ -47,13 +48,16 @@ export const TokenSchema = z
     name: z.string(),
     project: z.string().nullable(),
     agent: z.string().nullable(),
-    status: z.enum(['active', 'paused', 'revoked', 'expired']),
+    /** The same word as in live events and in what the overview says needs attention. */
+    status: z.enum(TOKEN_STATES),
     last_four: z.string(),
     /** The first of `quotas`. */
     quota: QuotaSchema.nullable(),
     quotas: QuotasSchema,
     used: AmountOutSchema,
     expires_at: TimeOut.nullable(),
+    /** `soon`: within seven days. */
+    expires: z.enum(['never', 'later', 'soon', 'over']),
     models: z.array(z.string()).nullable(),
     ips: z.array(z.string()).nullable(),
     rate: z.strictObject({ rpm: z.int(), tpm: z.int(), concurrency: z.int() }),
@@ -67,6 +71,14 @@ export const TokenSchema = z
     last_used_at: TimeOut.nullable(),
   })
   .openapi('Token');
+
+/** A token on a page, with what it was charged in the last 30 days of the organization, today included. */
+export const TokenWithSpendSchema = TokenSchema.extend({
+  spend_30d: z.strictObject({
+    total: AmountOutSchema,
+    days: z.array(z.int()).openapi({ description: 'Micro-credits, the oldest first.' }),
+  }),
+}).openapi('TokenWithSpend');
 
 export const TokenWithSecretSchema = TokenSchema.extend({
   secret: z.string().openapi({ description: 'Shown once, here.' }),
@@ -92,19 +104,36 @@ function rateColumns(rate: NonNullable<z.output<typeof TokenPatch>['rate']> | nu
   };
 }
 
+function expiryOf(at: string | null, nowMs: number): z.input<typeof TokenSchema>['expires'] {
+  if (at === null) return 'never';
+  const leftMs = Date.parse(at) - nowMs;
+  return leftMs <= 0 ? 'over' : leftMs <= EXPIRES_SOON_DAYS * 86_400_000 ? 'soon' : 'later';
+}
+
+export const withSpend = (deps: ApiDeps, token: Token, days: readonly number[] = []): z.input<typeof TokenWithSpendSchema> => ({
+  ...tokenOut(deps, token),
+  spend_30d: {
+    total: shown(
+      deps,
+      days.reduce((sum, day) => sum + day, 0),
+    ),
+    days: [...days],
+  },
+});
+
 export function tokenOut(deps: ApiDeps, token: Token): z.input<typeof TokenSchema> {
-  const expired = token.expires_at !== null && Date.parse(token.expires_at) <= deps.clock.nowMs();
   return {
     id: token.token_id,
     org_id: token.org_id,
     name: token.name,
     project: token.project,
     agent: token.agent,
-    status: expired && token.status !== 'revoked' ? 'expired' : token.status,
+    status: token.state,
     last_four: token.last_four,
     ...quotasOut(deps, token),
     used: shown(deps, token.used.total),
     expires_at: timeOutOrNull(token.expires_at),
+    expires: expiryOf(token.expires_at, deps.clock.nowMs()),
     models: token.models === null ? null : [...token.models],
     ips: token.ips === null ? null : [...token.ips],
     rate: { rpm: token.requests_per_minute, tpm: token.tokens_per_minute, concurrency: token.concurrency },

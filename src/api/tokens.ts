@@ -3,8 +3,11 @@ import { createToken } from '../accounts/createToken.js';
 import { listTokens } from '../accounts/listTokens.js';
 import { readOrg } from '../accounts/readOrg.js';
 import { readToken } from '../accounts/readToken.js';
+import type { Token } from '../accounts/token.js';
 import { type UpdatedToken, updateToken } from '../accounts/updateToken.js';
-import { isOrgId } from '../domain/ids.js';
+import { isOrgId, isPersonId, type OrgId } from '../domain/ids.js';
+import { TOKEN_STATES } from '../domain/tokenState.js';
+import { readTokenSpend } from '../usage/tokenSpend.js';
 import { contextFor } from './context.js';
 import { createCursors } from './cursor.js';
 import type { ApiDeps } from './deps.js';
@@ -22,10 +25,33 @@ import {
   type Problem,
 } from './problem.js';
 import { type Answer, answer, type Caller, idParam, type Route, route } from './route.js';
-import { CursorQuery, LimitQuery, pageSchema } from './schemas.js';
-import { changesOf, TokenCreate, TokenParams, TokenPatch, TokenSchema, TokenWithSecretSchema, tokenOut } from './tokenShape.js';
+import { CursorQuery, LimitQuery, pageSchema, text } from './schemas.js';
+import {
+  changesOf,
+  TokenCreate,
+  TokenParams,
+  TokenPatch,
+  TokenSchema,
+  TokenWithSecretSchema,
+  TokenWithSpendSchema,
+  tokenOut,
+  withSpend,
+} from './tokenShape.js';
 
 const OrgParams = z.object({ org: idParam(isOrgId, 'org_07Ab12Cd34Ef56Gh') });
+
+const TokenQuery = z.strictObject({
+  limit: LimitQuery,
+  cursor: CursorQuery,
+  status: z.enum(TOKEN_STATES).optional(),
+  q: text(200).optional().openapi({ description: 'An id, the last four characters of a secret, or a part of the name.' }),
+  project: text(200).optional(),
+  owner: z
+    .union([z.literal('none'), z.string().refine(isPersonId)], 'A person (usr_…), or none for those of the organization.')
+    .optional()
+    .openapi({ type: 'string', description: 'A person, or `none` for those of the organization.' }),
+  critical: z.enum(['true', 'false']).optional(),
+});
 
 export const tokenRoutes = (deps: ApiDeps): readonly Route[] => [createRoute(deps), listRoute(deps), readRoute(deps), updateRoute(deps)];
 
@@ -67,26 +93,36 @@ function listRoute(deps: ApiDeps): Route {
     summary: 'All tokens of an organization, newest first',
     tag: 'tokens',
     params: OrgParams,
-    query: z.strictObject({ limit: LimitQuery, cursor: CursorQuery, status: z.enum(['active', 'paused', 'revoked']).optional() }),
-    answers: { 200: { description: 'A page', schema: pageSchema(TokenSchema) } },
+    query: TokenQuery,
+    answers: { 200: { description: 'A page', schema: pageSchema(TokenWithSpendSchema) } },
     handle: async ({ params, query, actor, reach }) => {
       const { ownerId } = reach;
-      const filters = ['tokens', params.org, query.status ?? null, ownerId];
+      const filter = {
+        ...{ state: query.status ?? null, q: query.q ?? null, project: query.project ?? null, owner: query.owner ?? null },
+        critical: query.critical === undefined ? null : query.critical === 'true',
+      };
+      const filters = ['tokens', params.org, filter, ownerId];
       const place = query.cursor === undefined ? [] : cursors.read(query.cursor, filters);
       if (typeof place === 'string') return badCursor(place);
       const [createdAt, tokenId] = place;
       const after = createdAt && tokenId ? { createdAt, tokenId } : null;
       const ctx = contextFor(deps, actor);
-      const page = await listTokens({ ctx, orgId: params.org, ownerId, status: query.status ?? null, after, limit: query.limit });
+      const page = await listTokens({ ctx, orgId: params.org, ownerId, filter, after, limit: query.limit });
       if (page.rows.length === 0 && !(await readOrg({ ctx, orgId: params.org }))) return noSuchOrg();
       const last = page.rows.at(-1);
       return answer(200, {
-        data: page.rows.map((token) => tokenOut(deps, token)),
+        data: await spent(deps, params.org, page.rows),
         has_more: page.hasMore,
         next_cursor: page.hasMore && last ? cursors.make([last.created_at, last.token_id], filters) : null,
       });
     },
   });
+}
+
+async function spent(deps: ApiDeps, orgId: OrgId, tokens: readonly Token[]) {
+  const tokenIds = tokens.map(({ token_id: id }) => id);
+  const days = await readTokenSpend({ db: deps.db, orgId, tokenIds, nowMs: deps.clock.nowMs() });
+  return tokens.map((token) => withSpend(deps, token, days.get(token.token_id)));
 }
 
 const readRoute = (deps: ApiDeps): Route =>
@@ -97,10 +133,11 @@ const readRoute = (deps: ApiDeps): Route =>
     summary: 'One token',
     tag: 'tokens',
     params: TokenParams,
-    answers: { 200: { description: 'The token', schema: TokenSchema } },
+    answers: { 200: { description: 'The token', schema: TokenWithSpendSchema } },
     handle: async ({ params, actor, reach }) => {
       const token = await readToken({ ctx: contextFor(deps, actor), orgId: params.org, tokenId: params.token, ...reach });
-      return token ? answer(200, tokenOut(deps, token), { etag: `"${token.etag}"` }) : noSuchToken();
+      const [shown] = token ? await spent(deps, params.org, [token]) : [];
+      return token ? answer(200, shown, { etag: `"${token.etag}"` }) : noSuchToken();
     },
   });
 

@@ -27,13 +27,6 @@ describe('who may do what', () => {
     expect(decide(person(['logs.read_own', 'logs.read']), 'logs.read', 'org_a')).toEqual(everything);
   });
 
-  test('what is needed besides is needed', () => {
-    expect(decide(person(['usage.read']), 'overview.read', 'org_a')).toEqual({
-      kind: 'forbidden',
-      missing: { permission: 'credits.read' },
-    });
-  });
-
   test('other organizations are not there for it, whatever its role', () => {
     expect(decide(person(['tokens.manage']), 'tokens.write', 'org_b')).toEqual({ kind: 'foreign' });
     expect(decide(key('tokens:write'), 'tokens.write', 'org_b')).toEqual({ kind: 'foreign' });

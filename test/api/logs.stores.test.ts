@@ -75,7 +75,7 @@ describe('GET /api/v1/orgs/{org}/logs', () => {
       request_id: ids[2],
       time: new Date(START + 3 * HOUR).toISOString(),
       model: 'o3',
-      token_id: token,
+      ...{ token_id: token, token_name: 'test', project: null, owner: null },
       status: 'complete',
       stream: false,
       debt: false,

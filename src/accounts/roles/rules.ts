@@ -21,8 +21,6 @@ export interface OrgRule {
   readonly any: readonly Permission[];
   /** Members with this one, as far as it concerns tokens of their own. */
   readonly own?: Permission;
-  /** Needed besides. */
-  readonly also?: Permission;
   /** Management keys with all of these; null: no key. */
   readonly scopes: readonly Scope[] | null;
   /** About the member who asks; nobody can do that for them. */
@@ -50,13 +48,7 @@ export const RULES = {
   'org.delete': org({ any: ['org.delete'], scopes: null, operators: NO_OTHER_OPERATOR }),
   'audit.read': org({ any: ['org.manage'], scopes: null, operators: EVERY_OPERATOR }),
   'usage.read': org({ any: ['usage.read'], own: 'usage.read_own', scopes: ['usage:read'], operators: EVERY_OPERATOR }),
-  'overview.read': org({
-    any: ['usage.read'],
-    own: 'usage.read_own',
-    also: 'credits.read',
-    scopes: ['usage:read', 'balance:read'],
-    operators: EVERY_OPERATOR,
-  }),
+  'overview.read': org({ any: ['usage.read'], own: 'usage.read_own', scopes: ['usage:read'], operators: EVERY_OPERATOR }),
   'pricing.read': org({ any: ['usage.read', 'usage.read_own'], scopes: ['usage:read'], operators: EVERY_OPERATOR }),
   'logs.read': org({ any: ['logs.read'], own: 'logs.read_own', scopes: ['logs:read'], operators: EVERY_OPERATOR }),
   'tokens.read': org({ any: ['tokens.manage'], own: 'tokens.manage_own', scopes: ['tokens:read'], operators: EVERY_OPERATOR }),
