@@ -86,6 +86,7 @@ test('nothing is left to do in the code, and nothing points away from the reposi
   expect([...words, ...secrets].flatMap((pattern) => places(everything, pattern))).toEqual([]);
 });
 
+// C12
 describe('the lock file', () => {
   const lock = JSON.parse(read('package-lock.json')) as { packages: Record<string, Locked> };
   const packages = Object.entries(lock.packages).filter(([path]) => path.startsWith('node_modules/'));

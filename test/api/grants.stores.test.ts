@@ -60,6 +60,7 @@ describe('POST /api/v1/admin/orgs/{org}/grants', () => {
     expect(await available(org)).toMatchObject({ micro: 0 });
   });
 
+  // B24
   test('400: JSON numbers that are no numbers', async () => {
     const org = await api.org();
     for (const text of ['NaN', '1e309', '-1e-400', '01', '+1'])

@@ -235,6 +235,7 @@ interface Exchange {
   readonly check: ReturnType<typeof createDocumentCheck>;
 }
 
+// W6, W7
 /** Every answer has the shape its route documents, and the headers that all answers carry. */
 function documented(routes: readonly Route[], { method, path, response, body, sent, check }: Exchange): void {
   expect(response.headers.get('x-request-id')).toMatch(/^req_[0-9a-f]{32}$/);

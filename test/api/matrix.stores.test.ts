@@ -187,6 +187,7 @@ describe('the table', () => {
 });
 
 describe('every route × everybody', () => {
+  // T4
   test('in their own organization everybody gets in exactly where the table says', async () => {
     const works = cases.flatMap((one) =>
       ROWS.map((row) => async () => {
@@ -288,6 +289,7 @@ describe('what belongs to others', () => {
     return found;
   };
 
+  // T1
   test('things of another organization look exactly like things that do not exist', async () => {
     expect(withIds.length).toBeGreaterThan(12);
     const owner = ofPreset.get('owner') ?? stranger;
@@ -323,6 +325,7 @@ describe('further demands', () => {
     expect(await differences(works)).toEqual([]);
   });
 
+  // W3
   test('a change with a cookie comes from a page of this server, on every route that asks who it is', async () => {
     const owner = await member(api, org, 'owner', { operatorRole: 'operator.admin' });
     const { origin: _, ...without } = owner.as;
@@ -362,6 +365,7 @@ describe('further demands', () => {
   });
 });
 
+// A10
 test('on /v1 no key and no cookie of the management API is worth anything', async () => {
   const credentials = [everyScope.as, { authorization: `Bearer ${OPERATOR_KEY}` }, ofPreset.get('owner')?.as ?? {}];
   expect(COMPAT_PATHS.length).toBeGreaterThan(5);

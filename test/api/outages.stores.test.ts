@@ -45,6 +45,7 @@ describe('when Postgres is away', () => {
     await db.close();
   });
 
+  // C17
   test('500: what was not expected stays inside', async () => {
     const broken = {
       ...api.deps.ledger,

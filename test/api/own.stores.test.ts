@@ -49,6 +49,7 @@ describe('what a developer sees is of their own tokens', () => {
     expect((await get(`/tokens/${tokens.organizations}`)).status).toBe(404);
   });
 
+  // T2
   test('in the logs, their totals and details, whatever filter is asked', async () => {
     const reply = await get('/logs?include=totals');
     expect(new Set(rows(reply).map(({ token_id }) => token_id))).toEqual(new Set([tokens.own, tokens.second]));
@@ -173,6 +174,7 @@ describe('a token that changes hands', () => {
 });
 
 describe('who is removed, demoted or revoked', () => {
+  // T5
   test('is refused by the very next call, and sees more by it after a promotion', async () => {
     const who = await member(api, org, 'admin');
     const tokensOf = async () => {

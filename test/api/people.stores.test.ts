@@ -152,6 +152,7 @@ describe('signing in', () => {
     }
   });
 
+  // W8
   test('a cookie that was there before is not the session afterwards, and the old session ends', async () => {
     const { browser, email } = await person(api, address());
     const before = browser.cookies.get('farebox_session');
@@ -236,6 +237,7 @@ describe('the cookie', () => {
 });
 
 describe('another site', () => {
+  // X17
   test('403: changes nothing with the cookie of a visitor', async () => {
     const { browser } = await person(api, address());
     const rename = (headers: Record<string, string>) => browser.send('PATCH', '/api/v1/me', { name: 'Changed' }, headers);
@@ -244,6 +246,7 @@ describe('another site', () => {
     expect((await rename({ origin: ORIGIN })).status).toBe(200);
   });
 
+  // W4
   test('403: signs nobody in or out', async () => {
     const { browser, email } = await person(api, address());
     for (const path of ['/api/v1/auth/sign-in', '/api/v1/auth/sign-out', '/api/v1/auth/sign-up'])

@@ -11,6 +11,7 @@ async function termsOf(tokenId: string): Promise<TokenTerms | undefined> {
 }
 
 describe('POST /api/v1/orgs/{org}/tokens', () => {
+  // W9
   test('201: the secret is shown once, and only its digest is kept anywhere', async () => {
     const org = await api.org();
     const made = await api.call('POST', `/api/v1/orgs/${org}/tokens`, { name: 'app' });
@@ -60,6 +61,7 @@ describe('POST /api/v1/orgs/{org}/tokens', () => {
     expect(other.status).toBe(422);
   });
 
+  // A17
   test('400: privileges nobody may hand out, and every wrong field at once', async () => {
     const org = await api.org();
     const wrong = await api.call('POST', `/api/v1/orgs/${org}/tokens`, {

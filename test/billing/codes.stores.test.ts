@@ -39,6 +39,7 @@ async function codesOf(count: number, amount = 1_000): Promise<string[]> {
 const redeem = (orgId: string, digest: string, more: { key?: string; attempts?: Attempts; nowMs?: number; actor?: string } = {}) =>
   postRedemption(books.db, { orgId: orgId as never, digest, key: base62(22), actor: 'member:a', attempts: FREELY, ...more });
 
+// B21
 test('two hundred codes, fifty racers each: one winner per code, and the totals are exact', async () => {
   const racers = await Promise.all(Array.from({ length: 50 }, () => newCustomer(books.db)));
   const codes = await codesOf(200);
@@ -91,6 +92,7 @@ test('a backend ended in the middle of redeeming: each code still gives its cred
   expect((await readBalance(books.db, customer.orgId))?.avail).toBe(60_000);
 });
 
+// B23
 test('ten tries an hour, and a pause after five failures in a row, for each actor and organization by itself', async () => {
   const customer = await newCustomer(books.db);
   const codes = await codesOf(12);

@@ -110,6 +110,7 @@ const HOSTILE = [
 ];
 
 for (const number of HOSTILE) {
+  // C1
   test(`a ratio of ${number} is refused with its line and column`, () => {
     const found = errors(`models:\n  a:\n    ratio: ${number}\n    output: 4x\n`);
     expect(found.length).toBeGreaterThan(0);
@@ -286,6 +287,7 @@ test('the hash changes when anything effective changes, and only then', () => {
   expect(good(SMALLEST, { OPENAI_API_KEY: 'l' }).hash).not.toBe(one);
 });
 
+// E15
 test('names such as __proto__ are only names', () => {
   const { prices, settings } = good(
     'models: { __proto__: { free: true }, constructor: reject }\ngroups: { __proto__: 2 }\nupstreams: { a: { base_url: "http://x", models: ["__proto__"] } }',

@@ -19,6 +19,7 @@ const refusal = (env: Record<string, string>, dataDir = fresh()): string => {
   return JSON.stringify(found.findings);
 };
 
+// A22
 test('nothing set: both secrets are made, kept readable only by their owner, and found again', () => {
   const dataDir = fresh();
   const first = resolveSecrets({ env: {}, dataDir });
@@ -96,6 +97,7 @@ test('an operator key of another shape is refused without showing it', () => {
   expect(said).not.toContain('canary');
 });
 
+// C3
 test('two purposes may not share a value', () => {
   const key = newOperatorKey();
   const said = refusal({ FAREBOX_OPERATOR_KEY: key, FAREBOX_SECRET: key });

@@ -66,6 +66,7 @@ test('a lease has one owner, and its fence rises with every change', async () =>
 });
 
 describe('migrations', () => {
+  // C15
   test('run once, by whoever comes first', async () => {
     const empty = await emptyDatabase(inject('databaseUrl'));
     const servers = Array.from({ length: 3 }, (_, i) => ({ owner: `s${i}`, db: openDatabase({ url: empty.url, max: 1 }) }));

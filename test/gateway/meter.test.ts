@@ -37,6 +37,7 @@ test('bytes pass unchanged however the stream is cut', () => {
   }
 });
 
+// B12
 test('a usage chunk the client did not ask for is taken out, and nothing else', () => {
   const expected = plain.replace(usageOnly, '');
   for (let size = 1; size <= Buffer.byteLength(plain); size++) {

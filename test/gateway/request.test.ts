@@ -18,6 +18,7 @@ function refusal(body: unknown): { code: string; param: string | null } {
   return { code: parsed.code, param: parsed.param };
 }
 
+// B6
 test.each([-1, 0, 1.5, '100', 1e308, 2 ** 53, [], true, {}])('max_tokens %j is refused by name', (value) => {
   expect(refusal({ ...ok, max_tokens: value })).toEqual({ code: 'invalid_number', param: 'max_tokens' });
   expect(refusal({ ...ok, max_completion_tokens: value }).param).toBe('max_completion_tokens');
@@ -47,6 +48,7 @@ test('the same word deeper inside or inside a text is no duplicate', () => {
   expect(asked({ ...ok, metadata: { model: 'x' }, messages: [{ role: 'user', content: '"model":"b" "stream"' }] }).model).toBe('m');
 });
 
+// B2
 test.each(['__proto__', 'constructor', 'toString'])('a model called %s is only a name', (model) => {
   expect(asked({ ...ok, model }).model).toBe(model);
   expect(Object.hasOwn(Object.prototype, 'polluted')).toBe(false);
@@ -70,6 +72,7 @@ test('n, best_of and several prompts multiply what may be written', () => {
   expect(refusal({ ...ok, n: 129 }).param).toBe('n');
 });
 
+// B14
 test('pictures are counted as parts, and the bytes of a data URI are not text', () => {
   const url = `data:image/png;base64,${'A'.repeat(10_000)}`;
   const result = asked({

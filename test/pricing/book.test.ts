@@ -10,6 +10,7 @@ import { bookWith, credits, DAY, rates, ratio, SOURCE, usage, x } from './books.
 const at = (value: string): PriceRule => rates({ input: ratio(value), output: x('4') });
 const rateOf = (entry: PriceEntry | undefined, meter = 'input'): string | undefined => entry?.table.rates.get(meter)?.value.text;
 
+// B1
 test('a model nobody priced is not found, whatever it is called', () => {
   const book = bookWith({ models: [{ pattern: 'm', rule: at('1') }] });
   for (const name of [

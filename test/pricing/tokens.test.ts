@@ -27,6 +27,7 @@ test('counts in a thread, in the encoding of the model', async () => {
   expect(counted).toEqual({ input: 3 + 3 + 1 + 7, output: 7, delivered: true });
 });
 
+// B16
 test('text that looks like special tokens is text', async () => {
   const counted = await shared.count(job('<|endoftext|>'.repeat(1000)));
   expect(counted.input).toBeGreaterThan(3000);

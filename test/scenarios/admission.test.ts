@@ -216,6 +216,7 @@ test('G15: what a token may not do sets nothing aside', async () => {
   expect(Number(limited.headers.get('retry-after'))).toBeGreaterThan(0);
 });
 
+// A7
 test('G15: paused is 403, resumed is served, expired and revoked are 401, from the very next request on', async () => {
   const client = await clientOf(100);
   const status = async () => [(await ask(client, flat)).status, (await ask(client, flat)).json?.['error']] as const;

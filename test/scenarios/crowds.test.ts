@@ -73,6 +73,7 @@ const STORES = [
   ['four processes on Redis', () => many],
 ] as const;
 
+// B8
 test.each(STORES)('G1, G2: of 200 at once with credits for ten, ten are let in by %s', async (_name, server) => {
   const { statuses, held, after, lowest, served } = await letIn(server(), { crowd: 200, places: 10 });
   expect(statuses).toEqual({ 200: 10, '429 credits_in_flight': 190 });

@@ -101,6 +101,7 @@ test('G36: a client that leaves a plain call pays for the whole answer, which is
   expect(row).toMatchObject({ status: 'cancelled', source: 'upstream', charged: { micro: fakeCost(9, 2) } });
 });
 
+// B10
 test('G37: a client that leaves in the middle pays the input and what was delivered', async () => {
   const before = await rowsSoFar();
   will(up.says('one ', 'two ', 'three ', up.gate('middle'), 'four ', up.noUsage()));
@@ -232,6 +233,7 @@ test('G41: an upstream that goes silent is given up with an error event, and not
   expect(row.status).toBe('partial');
 });
 
+// E6
 test('F52: a client that stops reading for good is treated as gone, and pays for what it took', async () => {
   const before = await rowsSoFar();
   will(up.says('first', ...Array.from({ length: 300 }, () => up.huge(100_000)), up.usage(10, 300)));

@@ -85,6 +85,7 @@ const BAD_TOKENS = [
   'Bearer \u00e4',
 ];
 
+// A3
 test.each([...BAD_TOKENS, `Bearer ${'a'.repeat(5_000)}`])('A1: Authorization %j is a plain 401', async (value) => {
   const head = `POST ${CHAT} HTTP/1.1\r\n${host()}${value ? `Authorization: ${value}\r\n` : ''}Connection: close\r\n`;
   const result = await whole(head);
@@ -180,6 +181,7 @@ test('E3: headers and bodies that never come are not waited for', async () => {
   }
 });
 
+// X2
 test('G14, X6: headers and fields of the client cannot become somebody else', async () => {
   will(up.says('x', up.usage(4, 1)));
   const hostile = {
@@ -262,6 +264,7 @@ test('G61: a key for idempotency may be any text, and is not taken for another o
   }
 });
 
+// C4
 test('health and metrics say nothing that is secret', async () => {
   for (const path of ['/healthz', '/readyz', '/metrics']) {
     const answer = await fetch(`${farebox.url}${path}`);

@@ -59,6 +59,7 @@ test('G60: four attempts at the same upstream are one request and one charge', a
   expect(new Set(ids)).toEqual(new Set([row.request_id]));
 });
 
+// B27
 test('G61: an Idempotency-Key sent again is told 409, and only the first was charged', async () => {
   const before = first.requests.length;
   const wallet = await quiet(farebox, me.orgId);

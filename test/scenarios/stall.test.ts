@@ -85,6 +85,7 @@ async function slowestHealth(work: Promise<unknown>): Promise<{ slowestMs: numbe
   return { slowestMs, looks };
 }
 
+// B17
 test.each(TEXTS)('R10: %s stop nobody else, neither while they are read nor while they are counted', async (_name, make) => {
   const body = make();
   const send = async () => {

@@ -222,6 +222,7 @@ test('G43: data over several lines, no last newline and a missing [DONE] are sti
   }
 });
 
+// E7
 test('G44: one event of ten megabytes passes unchanged and is charged by its usage', async () => {
   will(up.says(up.huge(10_000_000), up.usage(5, 9)));
   const { row, result } = await exchange(me, chat(asked));

@@ -41,6 +41,7 @@ test('nothing reported is something else than nonsense reported', () => {
   expect(read(undefined).kind).toBe('none');
 });
 
+// B18
 test('more than the model can write or read is absurd', () => {
   expect(read({ prompt_tokens: 1, completion_tokens: 100_001 }).kind).toBe('absurd');
   expect(read({ prompt_tokens: 1_000_001, completion_tokens: 1 }).kind).toBe('absurd');
