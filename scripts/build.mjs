@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import { makeClient } from './client.mjs';
 import { fail, ROOT, ready, say } from './install.mjs';
 
 const COPIED = /\.(?:lua|sql|json|yaml|html|css|js|svg|png|ico|woff2)$/;
@@ -19,6 +20,7 @@ for (const name of ['migrations', 'config.example.yaml']) {
 const { name, version, license } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
 writeFileSync(join(dist, 'package.json'), `${JSON.stringify({ name, version, license, type: 'module', private: true }, null, 2)}\n`);
 makeProgram(join(dist, 'src', 'cli.js'));
+await makeClient();
 say('Built dist/. Try: node dist/src/cli.js --help');
 
 function copyBeside(folder) {

@@ -25,6 +25,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   gateway: ['domain', 'telemetry', 'pricing', 'upstreams', 'src/credits/store.ts'],
   api: ['domain', 'telemetry', 'accounts', 'billing', 'usage', 'ledger', 'pricing'],
   console: ['domain'],
+  client: [],
   cli: ['domain', 'telemetry', 'config', 'db', 'pricing'],
 };
 
