@@ -1,16 +1,26 @@
 import { z } from '@hono/zod-openapi';
+import { type Actor, isProved } from '../accounts/actor.js';
 import type { AccountsContext } from '../accounts/context.js';
 import { createOrg } from '../accounts/createOrg.js';
 import { type ListedOrg, listOrgs, readListedOrg } from '../accounts/listOrgs.js';
 import type { Org, OrgChanges } from '../accounts/org.js';
 import { readOrg } from '../accounts/readOrg.js';
 import { type UpdatedOrg, updateOrg } from '../accounts/updateOrg.js';
-import { isOrgId } from '../domain/ids.js';
+import { isOrgId, type OrgId } from '../domain/ids.js';
 import { isOverride } from '../pricing/multiplier.js';
 import { contextFor } from './context.js';
 import { createCursors } from './cursor.js';
 import { type ApiDeps, shown } from './deps.js';
-import { badCursor, changedMeanwhile, idempotencyMismatch, invalid, notFound, notInForce, type Problem } from './problem.js';
+import {
+  badCursor,
+  changedMeanwhile,
+  idempotencyMismatch,
+  invalid,
+  notFound,
+  notInForce,
+  type Problem,
+  stepUpRequired,
+} from './problem.js';
 import { type Answer, answer, idParam, type Route, route } from './route.js';
 import { AmountIn, AmountOutSchema, CursorQuery, LimitQuery, pageSchema, TimeOut, text, timeOut, timeOutOrNull } from './schemas.js';
 
@@ -173,7 +183,7 @@ const updateRoute = (deps: ApiDeps): Route =>
     conditional: true,
     answers: { 200: { description: 'The organization as it is now', schema: OrgSchema } },
     handle: async ({ params, body, actor, ifMatch }) => {
-      const problem = pricingProblem(deps, body);
+      const problem = pricingProblem(deps, body) ?? (await lendingProblem(deps, { orgId: params.org, overdraft: body.overdraft, actor }));
       if (problem) return problem;
       const ctx: AccountsContext = contextFor(deps, actor);
       const { reason = null, ...changes } = body;
@@ -191,6 +201,17 @@ export function updatedOut(deps: ApiDeps, updated: UpdatedOrg): Answer | Problem
       if (updated.effect === 'unavailable') return notInForce('The change');
       return answer(200, orgOut(deps, updated.org), { etag: `"${updated.org.etag}"` });
   }
+}
+
+/** To let an organization owe more is to give it credits, so a person has to be proved to be there, as for a grant. */
+async function lendingProblem(
+  deps: ApiDeps,
+  what: { readonly orgId: OrgId; readonly overdraft: number | undefined; readonly actor: Actor },
+): Promise<Problem | undefined> {
+  const { orgId, overdraft, actor } = what;
+  if (overdraft === undefined || isProved(actor)) return undefined;
+  const org = await readOrg({ ctx: deps, orgId });
+  return org && overdraft > org.overdraft ? stepUpRequired() : undefined;
 }
 
 function changesOf(body: Omit<z.output<typeof OrgPatch>, 'reason'>): OrgChanges {

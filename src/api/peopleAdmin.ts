@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import { nameOf } from '../accounts/actor.js';
-import { changePerson, type ListedPerson, listPeople, readPerson } from '../accounts/people/administer.js';
+import { changePerson, type ListedPerson, listPeople, type PeopleFilter, readPerson } from '../accounts/people/administer.js';
 import { switchOffSecondFactor } from '../accounts/people/secondFactor.js';
 import { endSessions } from '../accounts/people/sessions.js';
 import { OPERATOR_ROLES } from '../accounts/roles/permissions.js';
@@ -39,16 +39,31 @@ function listRoute(deps: ApiDeps): Route {
     permission: 'operator.any',
     summary: 'People with accounts, newest first',
     tag: 'people',
-    query: z.strictObject({ limit: LimitQuery, cursor: CursorQuery, email: z.string().trim().min(1).max(254).optional() }),
+    query: z.strictObject({
+      limit: LimitQuery,
+      cursor: CursorQuery,
+      email: z.string().trim().min(1).max(254).optional().openapi({ description: 'A part of the address.' }),
+      status: z.enum(['active', 'disabled']).optional(),
+      operator_role: z
+        .enum([...OPERATOR_ROLES, 'none'])
+        .optional()
+        .openapi({ description: '`none`: whoever is no operator.' }),
+      two_factor: z.enum(['true', 'false']).optional(),
+    }),
     answers: { 200: { description: 'A page', schema: pageSchema(UserSchema) } },
     handle: async ({ query }) => {
-      const email = query.email?.toLowerCase() ?? null;
-      const filters = ['users', email];
+      const filter: PeopleFilter = {
+        email: query.email?.toLowerCase() ?? null,
+        disabled: query.status === undefined ? null : query.status === 'disabled',
+        operatorRole: query.operator_role ?? null,
+        twoFactor: query.two_factor === undefined ? null : query.two_factor === 'true',
+      };
+      const filters = ['users', filter];
       const place = query.cursor === undefined ? [] : cursors.read(query.cursor, filters);
       if (typeof place === 'string') return badCursor(place);
       const [createdAt, personId] = place;
       const after = createdAt && personId ? { createdAt, personId } : null;
-      const page = await listPeople({ ctx: deps.people, email, after, limit: query.limit });
+      const page = await listPeople({ ctx: deps.people, filter, after, limit: query.limit });
       const last = page.rows.at(-1);
       return answer(200, {
         data: page.rows.map(userOut),

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { person } from './cast.js';
 import { pointers, useApi } from './harness.js';
 
 const api = useApi();
@@ -107,6 +108,17 @@ describe('GET and PATCH /api/v1/admin/orgs/{org}', () => {
     const back = await api.call('PATCH', `/api/v1/admin/orgs/${id}`, { limit: null, prices: null });
     expect(back.body).toMatchObject({ limit: null, prices: null, group: 'vip' });
     expect((await api.call('GET', `/api/v1/orgs/${id}`)).body).toEqual(back.body);
+  });
+
+  test('403: to let an organization owe more takes a proof of the last ten minutes, all else does not', async () => {
+    const id = await api.org();
+    const at = `/api/v1/admin/orgs/${id}`;
+    const admin = (authenticatedAt: Date) => person(api, { operatorRole: 'operator.admin', authenticatedAt });
+    const [stale, fresh] = [await admin(new Date(Date.now() - 601_000)), await admin(new Date())];
+    const refused = await api.call('PATCH', at, { overdraft: 5 }, stale.as);
+    expect([refused.status, refused.body['code']]).toEqual([403, 'step_up_required']);
+    expect((await api.call('PATCH', at, { overdraft: 5 }, fresh.as)).status).toBe(200);
+    expect((await api.call('PATCH', at, { overdraft: 4, name: 'Less' }, stale.as)).body).toMatchObject({ overdraft: { credits: '4' } });
   });
 
   test('412: somebody else was first, and the answer shows what they wrote', async () => {

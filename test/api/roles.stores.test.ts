@@ -67,6 +67,11 @@ describe('roles of an organization', () => {
     expect((await api.call('POST', roles(org), { name: 'Ops', permissions: [] })).status).toBe(201);
     expect((await api.call('POST', roles(org), { name: 'OPS', permissions: [] })).body['code']).toBe('name_taken');
     const second = String((await api.call('POST', roles(org), { name: 'Second', permissions: [] })).body['id']);
+    const third = String((await api.call('POST', roles(org), { name: 'Third', permissions: [] })).body['id']);
+    for (let round = 0; round < 10; round++) {
+      const both = await Promise.all([second, third].map((id) => api.call('PATCH', `${roles(org)}/${id}`, { name: `Same ${round}` })));
+      expect(both.map(({ status }) => status).sort(), both.map(({ text }) => text).join(' ')).toEqual([200, 409]);
+    }
     expect((await api.call('PATCH', `${roles(org)}/${second}`, { name: 'ops' })).body['code']).toBe('name_taken');
     expect((await api.call('GET', roles('org_07AAAAAAAAAAAAAA'))).status).toBe(404);
   });

@@ -22,6 +22,15 @@ test('people are listed newest first, page by page, and found by a part of their
   const found = await api.call('GET', `/api/v1/admin/users?email=${made[1]?.email.slice(0, 8).toUpperCase()}`);
   expect(found.body['data']).toMatchObject([{ id: made[1]?.personId, organizations: [{ id: made[1]?.homeOrgId, role: 'owner' }] }]);
   expect(first.text).not.toMatch(/scrypt|digest|secret/);
+  const [one, two] = made.map(({ personId }) => personId);
+  await api.call('PATCH', `/api/v1/admin/users/${one}`, { disabled: true });
+  await api.call('PATCH', `/api/v1/admin/users/${two}`, { operator_role: 'operator.support' });
+  await api.db.query('update people set two_factor = true where person_id = $1', [made[2]?.personId ?? '']);
+  const idsOf = async (query: string) =>
+    ((await api.call('GET', `/api/v1/admin/users?${query}`)).body['data'] as unknown as { id: string }[]).map(({ id }) => id);
+  expect([await idsOf('status=disabled'), await idsOf('operator_role=operator.support')]).toEqual([[one], [two]]);
+  expect(await idsOf('status=active&operator_role=none&two_factor=true')).toEqual([made[2]?.personId]);
+  expect(await idsOf('status=active&operator_role=none&two_factor=false')).toEqual([]);
 });
 
 test('who is disabled is out with the next call, and may come back', async () => {

@@ -23,21 +23,37 @@ const VIEW = `
     'organizations', (select coalesce(jsonb_agg(jsonb_build_object('id', o.org_id, 'name', o.name, 'role', m.role_id) order by m.created_at), '[]')
       from org_members m join organizations o using (org_id) where m.person_id = p.person_id))`;
 
-/** Newest first; `email` is a part of the address. */
+/** Null leaves a dimension open. */
+export interface PeopleFilter {
+  /** A part of the address. */
+  readonly email: string | null;
+  readonly disabled: boolean | null;
+  /** `none`: no operator. */
+  readonly operatorRole: OperatorRole | 'none' | null;
+  readonly twoFactor: boolean | null;
+}
+
+/** Newest first. */
 export async function listPeople(what: {
   ctx: Pick<PeopleContext, 'db'>;
-  email: string | null;
+  filter: PeopleFilter;
   after: { readonly createdAt: string; readonly personId: string } | null;
   limit: number;
 }): Promise<Page<ListedPerson>> {
-  const { after, limit } = what;
+  const { after, limit, filter } = what;
   const rows = await what.ctx.db.query<{ person: ListedPerson }>(
     `
     select ${VIEW} as person from people p
     where ($1::text is null or position($1::text in p.email) > 0)
       and ($2::text is null or (p.created_at, p.person_id) < ($3::text::timestamptz, $2::text))
+      and ($5::boolean is null or (p.disabled_at is not null) = $5::boolean)
+      and ($6::text is null or coalesce(p.operator_role, 'none') = $6::text)
+      and ($7::boolean is null or p.two_factor = $7::boolean)
     order by p.created_at desc, p.person_id desc limit $4::int`,
-    [what.email, after?.personId ?? null, after?.createdAt ?? null, limit + 1],
+    [
+      ...[filter.email, after?.personId ?? null, after?.createdAt ?? null, limit + 1],
+      ...[filter.disabled, filter.operatorRole, filter.twoFactor],
+    ],
     { idempotent: true },
   );
   return pageOf(

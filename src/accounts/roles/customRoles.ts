@@ -1,3 +1,4 @@
+import { DatabaseError } from '../../db/errors.js';
 import { newRoleId, type OrgId, type RoleId } from '../../domain/ids.js';
 import { heldBy, nameOf } from '../actor.js';
 import type { AccountsContext } from '../context.js';
@@ -84,7 +85,29 @@ export async function updateRole(what: {
 }): Promise<{ readonly kind: 'changed'; readonly role: Role } | RoleRefusal> {
   const { ctx, orgId, roleId, changes } = what;
   if (!holds(ctx, changes.permissions ?? [])) return { kind: 'beyond_own_role' };
-  const row = await ctx.db.one<{ within: boolean; taken: boolean; role: Role | null }>(
+  const row = await written(ctx, { orgId, roleId, changes });
+  if (row === 'name_taken') return { kind: 'name_taken' };
+  if (!row) return { kind: 'unknown_role' };
+  if (!row.within) return { kind: 'beyond_own_role' };
+  return row.role ? { kind: 'changed', role: row.role } : { kind: 'name_taken' };
+}
+
+type Change = Pick<Parameters<typeof updateRole>[0], 'orgId' | 'roleId' | 'changes'>;
+
+/** Of two that take a name at the same moment neither sees the other; the index does. */
+async function written(ctx: Context, change: Change) {
+  try {
+    return await write(ctx, change);
+  } catch (error) {
+    if (error instanceof DatabaseError && error.code === UNIQUE_VIOLATION) return 'name_taken';
+    throw error;
+  }
+}
+
+const UNIQUE_VIOLATION = '23505';
+
+function write(ctx: Context, { orgId, roleId, changes }: Change) {
+  return ctx.db.one<{ within: boolean; role: Role | null }>(
     `
     with seen as materialized (
       select * from roles where role_id = $2 and org_id = $1 for update
@@ -100,13 +123,10 @@ export async function updateRole(what: {
         'after', jsonb_build_object('name', r.name, 'permissions', r.permissions))
       from r join seen using (role_id) where (r.name, r.permissions) is distinct from (seen.name, seen.permissions)
     )
-    select seen.permissions <@ $5::text[] as within, exists (select from taken) as taken, (select ${ROLE_VIEW} from r) as role from seen`,
+    select seen.permissions <@ $5::text[] as within, (select ${ROLE_VIEW} from r) as role from seen`,
     [orgId, roleId, changes.name ?? null, changes.permissions ?? null, heldBy(ctx.actor), nameOf(ctx.actor)],
     { idempotent: true },
   );
-  if (!row) return { kind: 'unknown_role' };
-  if (!row.within) return { kind: 'beyond_own_role' };
-  return row.role ? { kind: 'changed', role: row.role } : { kind: 'name_taken' };
 }
 
 /** Only a role that nobody has goes away. */
