@@ -8,6 +8,8 @@ export interface AuditLine {
   readonly action: string;
   readonly subject: string | null;
   readonly details: Readonly<Record<string, unknown>>;
+  /** From where it was asked for; null when nobody asked, or before this was noted. */
+  readonly ip: string | null;
   /** Covers this line and the hash of the one before it. */
   readonly hash: string;
 }
@@ -21,6 +23,22 @@ export interface AuditFilter {
   readonly from: string | null;
   /** Exclusive. */
   readonly to: string | null;
+}
+
+const PAGE = 500;
+
+/** All of a filter, newest first, a page at a time in memory. */
+export async function* everyAuditLine(what: {
+  ctx: Pick<AccountsContext, 'db'>;
+  filter: AuditFilter;
+}): AsyncGenerator<readonly AuditLine[]> {
+  for (let before: number | null = null; ; ) {
+    const page: Page<AuditLine> = await listAudit({ ...what, before, limit: PAGE });
+    if (page.rows.length > 0) yield page.rows;
+    const last = page.rows.at(-1);
+    if (!page.hasMore || !last) return;
+    before = last.id;
+  }
 }
 
 /** Newest first. */

@@ -4,13 +4,15 @@ import { clientAddress } from '../domain/addresses.js';
 import { newRequestId } from '../domain/ids.js';
 import { fingerprintOf } from '../domain/secrets.js';
 import { errorFacts } from '../telemetry/log.js';
+import { from } from '../telemetry/origin.js';
 import { readBody } from './body.js';
 import type { ApiDeps } from './deps.js';
 import { problemOf } from './errors.js';
 import { guard, type Knock } from './guard.js';
 import { type Problem, problemResponse, tooFast } from './problem.js';
 import { type Allowance, createRates, type Rates, rateHeaders } from './rates.js';
-import type { Answer, Route } from './route.js';
+import type { Answer, RawCall, Route } from './route.js';
+import { createViews, type Views } from './views.js';
 
 /** Requests a minute. People and programs stay far below; the operator's own tools do bulk work. */
 const PER_MINUTE = { operator: 30_000, credential: 1_200, address: 300 };
@@ -18,11 +20,12 @@ const PER_MINUTE = { operator: 30_000, credential: 1_200, address: 300 };
 /** Answers a request to one route: counted, guarded, read, done. */
 export function createPerformer(deps: ApiDeps): (c: Context, one: Route) => Promise<Response> {
   const rates = createRates(deps.clock.nowMs);
+  const views = createViews(deps);
   return async (c, one) => {
     const requestId = newRequestId();
     const pace: Pace = { rates, address: addressOf(c, deps.trustedProxies), allowance: undefined };
     try {
-      const result = await perform(c, one, { deps, requestId, pace });
+      const result = await perform(c, one, { deps, requestId, pace, views });
       const response = result.kind === 'problem' ? problemResponse(result, requestId) : answerResponse(result, requestId);
       return paced(sealed(response), pace);
     } catch (error) {
@@ -42,9 +45,10 @@ interface Call {
   readonly deps: ApiDeps;
   readonly requestId: string;
   readonly pace: Pace;
+  readonly views: Views;
 }
 
-async function perform(c: Context, one: Route, { deps, requestId, pace }: Call): Promise<Answer | Problem> {
+async function perform(c: Context, one: Route, { deps, requestId, pace, views }: Call): Promise<Answer | Problem> {
   const params = c.req.param() as Record<string, string>;
   const { headers } = c.req.raw;
   const early = beforehand(pace, headers);
@@ -63,7 +67,11 @@ async function perform(c: Context, one: Route, { deps, requestId, pace }: Call):
   if (!early && !isPaced(pace, caller.session?.personId)) return tooFast(pace.allowance?.waitMs ?? 0);
   const body = one.method === 'get' ? ({ kind: 'read', value: {} } as const) : await readBody(c.req.raw);
   if (body.kind === 'problem') return body;
-  return one.respond({
+  const { address } = pace;
+  const isReading = one.method === 'get';
+  if (isReading && orgId !== null && (one.isShort || one.path.startsWith('/api/v1/orgs/{org}')))
+    await views({ actor: caller.actor, orgId, address });
+  const raw: RawCall = {
     params: orgId === null ? params : { ...params, org: orgId },
     query: queryOf(c.req.url),
     body: body.value,
@@ -74,9 +82,11 @@ async function perform(c: Context, one: Route, { deps, requestId, pace }: Call):
       lastEventId: c.req.header('last-event-id'),
     },
     caller,
-    from: { headers, address: pace.address, url: c.req.url },
+    from: { headers, address, url: c.req.url },
     requestId,
-  });
+  };
+  // What a change writes into the audit log says from where it was asked for.
+  return isReading ? one.respond(raw) : from(address, () => one.respond(raw));
 }
 
 function orgOf({ path, isShort }: Route, params: Readonly<Record<string, string>>): Knock['org'] {
@@ -143,6 +153,7 @@ export function failed(error: unknown, deps: ApiDeps, requestId: string): Respon
 /** What every answer carries besides its id, good or bad: nothing here is a page, unless its route says so and how. */
 export function sealed(response: Response): Response {
   for (const [name, value] of SEAL) response.headers.set(name, value);
+  if (!response.headers.has('cache-control')) response.headers.set('cache-control', 'no-store');
   if (!response.headers.has('content-security-policy')) response.headers.set('content-security-policy', NO_PAGE);
   return response;
 }
@@ -152,7 +163,6 @@ const SEAL = [
   ['x-content-type-options', 'nosniff'],
   ['referrer-policy', 'no-referrer'],
   ['x-frame-options', 'DENY'],
-  if (!response.headers.has('cache-control')) response.headers.set('cache-control', 'no-store');
   ['cross-origin-opener-policy', 'same-origin'],
   ['cross-origin-resource-policy', 'same-origin'],
 ] as const;

@@ -1,4 +1,5 @@
 import postgres from 'postgres';
+import { askedFrom } from '../telemetry/origin.js';
 import { DatabaseError, databaseError, isAway, isLost, isRetryable } from './errors.js';
 import { type Param, parameter, TYPES } from './values.js';
 
@@ -83,7 +84,12 @@ export function openDatabase(options: DatabaseOptions): Database {
 
   const query = async <Row extends object>(text: string, params: readonly Param[] = [], given: QueryOptions = {}): Promise<Row[]> => {
     const values = params.map(parameter);
-    const rows = await run((sql) => sql.unsafe(text, values, { prepare: true }), given);
+    const address = askedFrom();
+    // Kept out of the prepared ones: there would be one for every address.
+    const rows = await run(
+      (sql) => (address ? sql.unsafe(`${text} /* asked from ${address} */`, values) : sql.unsafe(text, values, { prepare: true })),
+      given,
+    );
     return [...(rows as Row[])];
   };
   return {

@@ -15,6 +15,7 @@ export const auditLog = pgTable('audit_log', {
   details: jsonb().notNull(),
   previous_hash: text().notNull(),
   hash: text().notNull(),
+  ip: text(),
 });
 
 export const codeAttempts = pgTable('code_attempts', {

@@ -50,6 +50,24 @@ export async function reconcile(options: ReconcileOptions): Promise<Reconciliati
   return { clean: findings.length === 0, checked, findings };
 }
 
+export interface ChainCheck extends Omit<Reconciliation, 'checked'> {
+  readonly lines: number;
+  /** Written down elsewhere, it also shows when lines were cut off at the end. */
+  readonly last: { readonly id: number; readonly hash: string } | null;
+}
+
+/** The same look at the audit log that `reconcile` takes, by itself. */
+export async function verifyAudit(db: Database): Promise<ChainCheck> {
+  const check = CHECKS.find(({ name }) => name === 'audit_chain');
+  if (!check) throw new Error('there is no check of the audit log');
+  const [lines, findings, last] = await Promise.all([
+    count(db, check, []),
+    look(db, check, [], 100),
+    db.one<{ id: number; hash: string }>('select id, hash from audit_log order by id desc limit 1', [], { idempotent: true }),
+  ]);
+  return { clean: findings.length === 0, lines, findings, last: last ?? null };
+}
+
 async function count(db: Database, check: Check, params: readonly number[]): Promise<number> {
   const row = await db.one<{ count: number }>(check.counted, params, { timeoutMs: CHECK_MS, idempotent: true });
   return row?.count ?? 0;

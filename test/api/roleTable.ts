@@ -137,6 +137,8 @@ POST   /api/v1/admin/operator-keys                          · - · - · A · pr
 GET    /api/v1/admin/operator-keys/{operator_key}           · - · - · A ·
 POST   /api/v1/admin/operator-keys/{operator_key}/rotate    · - · - · A · proof
 DELETE /api/v1/admin/operator-keys/{operator_key}           · - · - · A ·
+GET    /api/v1/admin/audit/export                           · - · - · ASF ·
+GET    /api/v1/admin/audit/verify                           · - · - · ASF ·
 GET    /api/v1/admin/audit                                  · - · - · ASF ·
 GET    /api/v1/admin/users                                  · - · - · ASF ·
 GET    /api/v1/admin/users/{person}                         · - · - · ASF ·
