@@ -97,6 +97,8 @@ export interface GatewaySettings {
   readonly connectionsMax: number;
   /** Requests in progress in one process; the next one is told 503 at once. */
   readonly requestsMax: number;
+  /** Whoever would have to wait longer for its turn is told 503 at once. */
+  readonly waitMaxMs: number;
   /** JSON answers up to this size are held back so that `x-credits-charged` can precede them. */
   readonly bufferedResponseBytesMax: number;
   /** A client that takes nothing for this long is treated as gone. */

@@ -131,7 +131,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
 
 /** Everybody comes in by turns. `busy`: who waits, and who is not admitted yet and so not among the open requests. */
 function createEntrance(
-  { log, metrics, clock }: GatewayDeps,
+  { log, metrics, clock, settings }: GatewayDeps,
   serve: (req: IncomingMessage, res: ServerResponse) => Promise<void>,
 ): { take(asking: Asking): void; readonly busy: number } {
   let preparing = 0;
@@ -153,6 +153,7 @@ function createEntrance(
     },
     isGone: ({ res }) => res.destroyed,
     nowMs: clock.nowMs,
+    waitMaxMs: settings.waitMaxMs,
   });
   return {
     take: (asking) => turns.take(asking),

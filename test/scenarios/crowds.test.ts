@@ -8,9 +8,12 @@ import { sendCrowd } from './crowd.js';
 
 const PRICE = 10_000_000;
 const WORDS = JSON.stringify({ model: 'fake-flat', messages: [{ role: 'user', content: 'hi' }] });
+/** Ten thousand at once take a slow machine minutes; nothing is decided by how long. */
+const DECIDED_MS = 240_000;
 const config = {
   models: { 'fake-flat': { per: 'request', price: 10 } },
-  gateway: { connections_max: 30_000, requests_max: 30_000 },
+  // However slow the machine is: this is about who is let in, not about who is told to come back.
+  gateway: { connections_max: 30_000, requests_max: 30_000, wait_max: '5m' },
 };
 
 let upstream: up.Upstream;
@@ -40,7 +43,7 @@ async function letIn(farebox: Farebox, what: { crowd: number; places: number; to
   const url = `${farebox.url}/v1/chat/completions`;
   const crowd = sendCrowd({ url, tokens: made.map(({ secret }) => secret), count: what.crowd, body: WORDS });
   const isDecided = () => crowd.answered() + upstream.requests.length - before >= what.crowd;
-  await eventually('everybody is in or refused', async () => (isDecided() ? true : undefined), 100_000);
+  await eventually('everybody is in or refused', async () => (isDecided() ? true : undefined), DECIDED_MS);
   const held = await walletOf(farebox, orgId);
   upstream.open(gate);
   const statuses = await crowd.statuses();
@@ -87,18 +90,15 @@ test.each(STORES)(
   'G1, G2: of 10,000 at once with credits for 137, exactly 137 are let in by %s, and the balance is never negative',
   async (_name, server) => {
     const { orgId, statuses, held, after, lowest, served } = await letIn(server(), { crowd: 10_000, places: 137 });
-    // On a machine that is much too small for this crowd some are told 503 and nothing is kept of them; nobody is let in for it.
-    const { 200: admitted = 0, '429 credits_in_flight': refused = 0, '503 billing_unavailable': unavailable = 0 } = statuses;
-    expect(admitted + refused + unavailable).toBe(10_000);
-    expect(served).toBe(admitted);
-    expect(admitted).toBeLessThanOrEqual(137);
-    expect(admitted).toBeGreaterThanOrEqual(137 - unavailable);
-    expect(held.inFlight).toBeGreaterThanOrEqual(admitted * PRICE);
-    expect(after).toMatchObject({ available: (137 - admitted) * PRICE, inFlight: 0 });
-    expect(lowest.available).toBeGreaterThanOrEqual(0);
+    expect(statuses).toEqual({ 200: 137, '429 credits_in_flight': 9_863 });
+    expect(served).toBe(137);
+    expect(held).toMatchObject({ available: 0, inFlight: 137 * PRICE });
+    expect(after).toMatchObject({ available: 0, inFlight: 0, settled: 0 });
+    expect(lowest.available).toBe(0);
     expect(lowest.samples).toBeGreaterThan(3);
-    expect(await rowsOf(server(), orgId)).toHaveLength(admitted);
+    expect(await rowsOf(server(), orgId)).toHaveLength(137);
   },
+  DECIDED_MS + 60_000,
 );
 
 async function rowsOf(farebox: Farebox, orgId: string): Promise<Record<string, unknown>[]> {
