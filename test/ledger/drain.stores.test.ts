@@ -55,7 +55,7 @@ test('an empty store is filled from the ledger, and what is settled there is boo
   expect((await reconcile({ db: books.db, store })).findings).toEqual([]);
 });
 
-test('rows that cannot be booked are set aside, each alone, while the rest flows', async () => {
+test('G26: rows that cannot be booked are set aside, each alone, while the rest flows', async () => {
   const customer = await newCustomer(books.db);
   await give(books.db, customer, 1_000);
   const store = await openStore();
@@ -90,7 +90,7 @@ test('only one of two drains works, and the other takes over when it stops', asy
   await books.db.query("update leases set until = now() where name = 'drain'");
 });
 
-test('a request whose owner vanished is charged its floor, and a late final replaces it', async () => {
+test('G23: a request whose owner vanished is charged its floor, and a late final replaces it', async () => {
   const customer = await newCustomer(books.db);
   await give(books.db, customer, 1_000);
   let nowMs = Date.now();

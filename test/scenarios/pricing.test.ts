@@ -14,6 +14,7 @@ let will: (...answers: up.Answer[]) => void;
 const MODELS = {
   'p-design': { ratio: 1.25, output: '4x', cached: '0.5x' },
   'p-explicit': { per: '1M tokens', input: 250, output: 1000, cached: 125 },
+  'p-gemini': { per: '1M tokens', input: 125, output: 1000, cached: 62.5 },
   'p-writes': { ratio: 1, output: '5x', cached: '0.1x', cache_write: '1.25x', cache_write_1h: '2x' },
   'p-above': { ratio: 1, output: '2x', cached: '0.5x', tiers: [{ above: 200_000, ratio: 2, output: '3x', cached: '0.5x' }] },
   'p-from': { ratio: 1, output: '2x', tiers: [{ from: 272_000, ratio: 2, output: '3x' }] },
@@ -101,6 +102,19 @@ test('G48: cache writes of both lengths and cached reads are parts of the input,
 test('G48: parts that exceed their whole are cut to it, and never make a request cheaper than nothing', async () => {
   const cost = await costOf('p-design', reported(100, 10, { cached: 5000 }));
   expect(cost).toBe(100 * 125 + 10 * 1000);
+});
+
+test('G49: with nearly everything cached, and the whole prompt called text too, nothing is paid for twice', async () => {
+  const usage = {
+    prompt_tokens: 262_960,
+    completion_tokens: 1_744,
+    total_tokens: 264_704,
+    prompt_tokens_details: { text_tokens: 262_960, cached_tokens: 257_955 },
+    completion_tokens_details: { reasoning_tokens: 0 },
+  };
+  const cost = await costOf('p-gemini', usage);
+  expect(cost).toBe(18_491_813); // 0.184918125 USD at 0.01 USD a credit, rounded up once
+  expect((cost / 1e8).toFixed(4)).toBe('0.1849');
 });
 
 test.each([

@@ -190,11 +190,12 @@ test.each(['\n', '\r\n', '\r'] as const)('G43: with line end %j in single bytes 
   }
 });
 
-test('G43: cut in two at any byte, a stream stays the same stream and costs the same', async () => {
+test('G43: cut in two at every byte, a stream stays the same stream and costs the same', async () => {
   will(PIECES);
   const whole = await exchange(me, chat());
   const length = seenOf(requestIdOf(whole.result))?.delivered.length ?? 0;
-  const offsets = Array.from({ length: Math.floor(length / 5) }, (_, i) => 1 + i * 5);
+  expect(length).toBeGreaterThan(500);
+  const offsets = Array.from({ length: length - 1 }, (_, i) => 1 + i);
   for (const offset of offsets) {
     will(up.over(PIECES, { split: [offset] }));
     const result = await post(me, '/v1/chat/completions', JSON.stringify(chat())).end();
