@@ -33,7 +33,7 @@ const LineSchema = z.strictObject({
   balance_after: AmountOutSchema.nullable(),
 });
 
-const TransactionSchema = z
+export const TransactionSchema = z
   .strictObject({
     id: z.string(),
     time: TimeOut,
@@ -207,7 +207,7 @@ function filterOf({ from, to, kind, grant_id: grantId }: z.output<typeof Filters
   return { kinds: kind ?? null, from: from ? new Date(from) : null, to: to ? new Date(to) : null, grantId: grantId ?? null };
 }
 
-function transactionOut(deps: ApiDeps, tx: Transaction): z.input<typeof TransactionSchema> {
+export function transactionOut(deps: ApiDeps, tx: Transaction): z.input<typeof TransactionSchema> {
   const amount = (micro: number) => shown(deps, micro);
   return {
     id: `tx_${tx.tx_id}`,

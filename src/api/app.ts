@@ -16,6 +16,7 @@ import { eventRoutes } from './events.js';
 import { grantListRoutes } from './grantList.js';
 import { grantRoutes } from './grants.js';
 import { healthRoutes } from './health.js';
+import { journalRoutes } from './journal.js';
 import { keyRoutes } from './keys.js';
 import { limitRoutes } from './limits.js';
 import { logRoutes } from './logs.js';
@@ -94,6 +95,7 @@ export const apiRoutes = (deps: ApiDeps): readonly Route[] => [
   ...statementRoutes(deps),
   ...grantListRoutes(deps),
   ...adminLedgerRoutes(deps),
+  ...journalRoutes(deps),
   ...limitRoutes(deps),
   ...codeRoutes(deps),
   ...redemptionRoutes(deps),

@@ -22,6 +22,7 @@ export interface Line {
 
 export interface Transaction {
   readonly tx_id: number;
+  readonly org_id: string;
   readonly kind: TransactionKind;
   readonly created_at: string;
   readonly ref_type: string | null;
@@ -78,8 +79,9 @@ export async function* everyTransaction(db: Database, orgId: OrgId, filter: Tran
   }
 }
 
-const VIEW = `
-  select json_build_object('tx_id', t.id, 'kind', t.kind, 'created_at', t.created_at, 'ref_type', t.ref_type, 'ref_id', t.ref_id,
+/** A transaction with all its lines; `where` and order follow. */
+export const VIEW = `
+  select json_build_object('tx_id', t.id, 'org_id', t.org_id, 'kind', t.kind, 'created_at', t.created_at, 'ref_type', t.ref_type, 'ref_id', t.ref_id,
     'reason', coalesce(t.meta ->> 'reason', (select g.reason from grants g where g.tx_id = t.id and g.org_id = t.org_id order by g.grant_id limit 1)),
     'actor', t.meta ->> 'actor',
     'lines', (select json_agg(json_build_object('entry_id', e.id, 'account', a.kind, 'own', a.org_id is not null, 'grant_id', a.grant_id,
