@@ -62,6 +62,13 @@ async function reads(): Promise<void> {
     ['cost ≥ what few rows have', { minCost: 999_000 }],
     ['cost ≥ what no row has', { minCost: 2_000_000 }],
     ['seven days', { fromMs: now - 7 * DAY_MS, toMs: now }],
+    ['a large project', { projects: ['project-0'] }],
+    ['a small project', { projects: ['project-9'] }],
+    ['a project nobody used', { projects: ['project-idle'] }],
+    ['a member', { members: ['usr_bench3'] }],
+    ['a member and a model', { members: ['usr_bench3'], models: ['model-20'] }],
+    ['latency ≥ what few requests took', { minLatencyMs: 59_000 }],
+    ['latency ≥ what no request took', { minLatencyMs: 3_600_000 }],
     ['a token and a model', { tokenIds: tokens.slice(7, 8), models: ['model-20'] }],
   ];
   await page('first, no filter', {});
@@ -81,6 +88,10 @@ async function reads(): Promise<void> {
     filter: ALL_USAGE,
   };
   await measure('30 days by model and token', () => readBuckets(db, question));
+  await measure('30 days by project and member', () => readBuckets(db, { ...question, groupBy: ['project', 'member'] }));
+  await measure('30 days by model, of one member', () =>
+    readBuckets(db, { ...question, groupBy: ['model'], filter: { ...ALL_USAGE, members: ['usr_bench3'] } }),
+  );
   await measure('30 days by end user (from rows)', () => readBuckets(db, { ...question, groupBy: ['end_user'] }));
   await measure('24 hours by hour (from rows)', () =>
     readBuckets(db, { ...question, width: '1h', from: new Date(now - DAY_MS).toISOString(), to: new Date(now).toISOString(), groupBy: [] }),
@@ -138,9 +149,15 @@ function charge(tokenId: TokenId, n: number): ChargeEvent {
 
 async function fill(): Promise<void> {
   await db.query("insert into organizations (org_id, name) values ($1, 'bench')", [orgId]);
-  await db.query("insert into tokens (token_id, org_id, name, digest) select t, $1, 'bench', repeat('0', 64) from unnest($2::text[]) t", [
+  await db.query(
+    `insert into tokens (token_id, org_id, name, digest, project, owner_id)
+     select t, $1, 'bench', repeat('0', 64), 'project-' || floor((n - 1) / 20), 'usr_bench' || (n % 10)
+     from unnest($2::text[]) with ordinality u (t, n)`,
+    [orgId, tokens],
+  );
+  await db.query("insert into tokens (token_id, org_id, name, digest, project) values ($1, $2, 'idle', repeat('0', 64), 'project-idle')", [
+    newTokenId(orgId),
     orgId,
-    tokens,
   ]);
   await db.query('select ensure_usage_partitions($1::timestamptz, 2)', [new Date(from)]);
   await insertRows(db);
@@ -166,7 +183,7 @@ async function insertRows(to: Database): Promise<void> {
         (1000000 * q * r)::bigint, 20000, false, 0, 'upstream', (3000 * r)::bigint, (100 * q)::bigint, 0, 0, (500 * q)::bigint, 0, 0, 0, 0, 0, 0, null,
         'pv_0123456789abcdef', '{"lines":[{"meter":"input","quantity":1200,"rate":"15"},{"meter":"output","quantity":250,"rate":"60"}],"times":"1"}'::json,
         null, case when n % 10 = 0 then 'user-' || n % 5000 end, case when n % 20 = 0 then 'agent-' || n % 100 / 20 end,
-        case when n % 10 = 1 then 'conversation-' || n % 9000 / 10 end, 'stop', 1200, 200, '{}', 1
+        case when n % 10 = 1 then 'conversation-' || n % 9000 / 10 end, 'stop', (60000 * power(r, 40))::int, 200, '{}', 1
       from (select n, random() as r, random() as q, $3::bigint + n::bigint * $4::bigint / $5::bigint as ms
             from generate_series($6::int, $7::int) n) s`,
       [orgId, tokens, from, DAYS * DAY_MS - 60_000, ROWS, first, Math.min(first + step, ROWS) - 1],
