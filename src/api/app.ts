@@ -3,6 +3,7 @@ import { getRequestListener } from '@hono/node-server';
 import { OpenAPIHono, z } from '@hono/zod-openapi';
 import { newRequestId } from '../domain/ids.js';
 import { adminLedgerRoutes } from './adminLedger.js';
+import { adminOverviewRoutes } from './adminOverview.js';
 import { adminPriceRoutes } from './adminPrices.js';
 import { asideRoutes } from './aside.js';
 import { auditRoutes } from './audit.js';
@@ -117,6 +118,7 @@ export const apiRoutes = (deps: ApiDeps): readonly Route[] => [
   ...eventRoutes(deps),
   ...providerRoutes(deps),
   ...healthRoutes(deps),
+  ...adminOverviewRoutes(deps),
   ...reconciliationRoutes(deps),
   ...asideRoutes(deps),
   ...auditRoutes(deps),

@@ -130,6 +130,7 @@ GET    /api/v1/admin/providers/{provider}                   · - · - · ASF ·
 GET    /api/v1/admin/health                                 · - · - · ASF ·
 GET    /api/v1/admin/ledger                                 · - · - · ASF ·
 GET    /api/v1/admin/lookup                                 · - · - · ASF ·
+GET    /api/v1/admin/overview                               · - · - · ASF ·
 GET    /api/v1/admin/reconciliation                         · - · - · AF ·
 GET    /api/v1/admin/set-aside                              · - · - · ASF ·
 POST   /api/v1/admin/set-aside/{aside}/book                 · - · - · AF ·
