@@ -25,6 +25,7 @@ import { meterEventRoutes } from './meterEvents.js';
 import { documentOf, register, registerShapes } from './openapi.js';
 import { operatorKeyRoutes } from './operatorKeys.js';
 import { orgRoutes } from './orgs.js';
+import { modelRoutes } from './models.js';
 import { overviewRoutes } from './overview.js';
 import { ownOrgRoutes } from './ownOrgs.js';
 import { peopleRoutes } from './people.js';
@@ -114,6 +115,7 @@ export const apiRoutes = (deps: ApiDeps): readonly Route[] => [
   ...usageExportRoutes(deps),
   ...overviewRoutes(deps),
   ...pricingRoutes(deps),
+  ...modelRoutes(deps),
   ...adminPriceRoutes(deps),
   ...eventRoutes(deps),
   ...providerRoutes(deps),

@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import type { Org } from '../accounts/org.js';
-import { overlaps } from '../domain/patterns.js';
+import { matches, overlaps } from '../domain/patterns.js';
 import type { ListedModel, MeterEntry, PriceBook } from '../pricing/book.js';
 import type { PriceEntry, RateTable } from '../pricing/entry.js';
 import { type Fraction, multiply, ONE } from '../pricing/fraction.js';
@@ -90,6 +90,39 @@ export function entriesOf(deps: ApiDeps, org: Org, allowances: readonly Allowanc
     ...book.models().flatMap((one) => modelOut(deps, book, org, one)),
     ...meters.map((one) => ({ ...one, allowance: left.get(one.name) ?? null })),
   ];
+}
+
+/** What an upstream serves: a name or a pattern, and what it calls that model itself. */
+export interface Served {
+  readonly pattern: string;
+  readonly as: string | null;
+}
+
+/** Every model that somebody serves and that has a price for this organization, by the name that clients ask for. */
+export function servedEntriesOf(deps: ApiDeps, org: Org, served: readonly Served[]): EntryOut[] {
+  const book = deps.prices();
+  const listed = book.models().map(({ name }) => name);
+  const names = new Set([...served.map(({ pattern }) => pattern), ...listed].filter((name) => !name.includes('*')));
+  return [...names].flatMap((name) => {
+    for (const { as } of served.filter(({ pattern }) => matches(pattern, name))) {
+      const entry = pricedEntry(deps, book, org, { name, as });
+      if (entry) return [entry];
+    }
+    return [];
+  });
+}
+
+/** As a request is priced: by the name asked for; by the upstream's own, when nobody said anything about that one. */
+function pricedEntry(deps: ApiDeps, book: PriceBook, org: Org, { name, as }: { name: string; as: string | null }): EntryOut | undefined {
+  const pricedAs = (model: string) => {
+    const priced = timesFor({ book, group: org.price_group, prices: org.prices, model });
+    if (priced.kind === 'refused') return undefined;
+    const [out] = modelOut(deps, book, org, { name: model, wildcard: false, entry: book.find(model) ?? priced.entry });
+    return out && { ...out, name };
+  };
+  const own = pricedAs(name);
+  if (own || as === null || book.rejects(name) || (org.prices && Object.hasOwn(org.prices, name))) return own;
+  return pricedAs(as);
 }
 
 type PublicOut = z.input<typeof PublicEntrySchema>;
