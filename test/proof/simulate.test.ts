@@ -28,9 +28,10 @@ async function run(plant: Plant, stepsMax: number, seed = SEED): Promise<{ steps
 }
 
 test(`no promise about money breaks in the embedded store (SEED=${SEED})`, async () => {
-  const { steps, last } = await run({}, 60_000);
+  // A taste of it; the million steps are in simulate.stores.test.ts.
+  const { steps, last } = await run({}, 20_000);
   expect(last.violation?.message).toBeUndefined();
-  expect(steps).toBeGreaterThanOrEqual(60_000);
+  expect(steps).toBeGreaterThanOrEqual(20_000);
 }, 60_000);
 
 test('the same seed gives the same run, line by line', async () => {
