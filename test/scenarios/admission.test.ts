@@ -35,9 +35,17 @@ beforeAll(async () => {
     config: {
       upstreams: {
         fake: { models: ['fake-*', '__proto__', 'constructor', 'toString'] },
+        cheap: { base_url: upstream.url, api_key: 'upstream-secret', models: [{ name: 'eitherone', as: 'fake-model' }], retries: 0 },
+        dear: { base_url: upstream.url, api_key: 'upstream-secret', models: [{ name: 'eitherone', as: 'fake-dear' }], priority: 2 },
         dearer: { base_url: upstream.url, api_key: 'upstream-secret', models: [{ name: 'fake-two', as: 'served-dear' }], priority: 2 },
       },
-      models: { 'fake-flat': { per: 'request', price: 10 }, 'fake-two': { ratio: 1, output: '4x' }, 'fake-gone': 'reject' },
+      models: {
+        'fake-dear': { ratio: 10, output: '4x' },
+        'fake-main': { ratio: 1, output: '4x' },
+        'fake-flat': { per: 'request', price: 10 },
+        'fake-two': { ratio: 1, output: '4x' },
+        'fake-gone': 'reject',
+      },
     },
   });
 });
@@ -239,7 +247,29 @@ test('G15: paused is 403, resumed is served, expired and revoked are 401, from t
   expect(await status()).toMatchObject([401, { code: 'token_revoked' }]);
 });
 
-test('G16: when a dearer upstream may have to serve, its price is set aside too, and the one that served is charged', async () => {
+test('G16: of two upstreams with different prices the dearer one is set aside, and the one that served is charged', async () => {
+  const client = await clientOf(10_000);
+  const held = async (model: string) => {
+    const { row } = await exchange(client, chat({ model, max_tokens: 50 }));
+    return row.held.micro;
+  };
+  will(...Array.from({ length: 2 }, () => up.says('x', up.usage(10, 2))));
+  const [dear, cheap] = [await held('fake-dear'), await held('fake-main')];
+  expect(dear).toBeGreaterThan(5 * cheap);
+  will(up.says('x', up.usage(10, 2)));
+  const first = (await exchange(client, chat({ model: 'eitherone', max_tokens: 50 }))).row;
+  expect(first).toMatchObject({
+    upstream: 'cheap',
+    served_model: 'fake-model',
+    held: { micro: dear },
+    charged: { micro: fakeCost(10, 2) },
+  });
+  will(up.fails(503), up.says('x', up.usage(10, 2)));
+  const second = (await exchange(client, chat({ model: 'eitherone', max_tokens: 50 }))).row;
+  expect(second).toMatchObject({ upstream: 'dear', held: { micro: dear }, charged: { micro: 10 * fakeCost(10, 2) } });
+});
+
+test('G16: a name of ours with a price costs that, whichever upstream serves it', async () => {
   const client = await clientOf(1_000);
   will(up.says('x', up.usage(10, 2)));
   const { row } = await exchange(client, chat({ model: 'fake-two' }));
