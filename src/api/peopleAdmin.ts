@@ -1,13 +1,15 @@
 import { z } from '@hono/zod-openapi';
 import { nameOf } from '../accounts/actor.js';
 import { changePerson, type ListedPerson, listPeople, type PeopleFilter, readPerson } from '../accounts/people/administer.js';
+import { countTry } from '../accounts/people/attempts.js';
+import { resendVerification } from '../accounts/people/links.js';
 import { switchOffSecondFactor } from '../accounts/people/secondFactor.js';
 import { endSessions } from '../accounts/people/sessions.js';
 import { OPERATOR_ROLES } from '../accounts/roles/permissions.js';
 import { isPersonId } from '../domain/ids.js';
 import { createCursors } from './cursor.js';
 import type { ApiDeps } from './deps.js';
-import { PersonSchema } from './peopleShape.js';
+import { PersonSchema, tooManyTries } from './peopleShape.js';
 import { badCursor, notFound, type Problem } from './problem.js';
 import { answer, idParam, type Route, route } from './route.js';
 import { CursorQuery, LimitQuery, pageSchema, TimeOut, timeOut, timeOutOrNull } from './schemas.js';
@@ -28,6 +30,7 @@ export const peopleAdminRoutes = (deps: ApiDeps): readonly Route[] => [
   readRoute(deps),
   changeRoute(deps),
   signOutRoute(deps),
+  resendRoute(deps),
   resetRoute(deps),
 ];
 
@@ -120,6 +123,26 @@ const signOutRoute = (deps: ApiDeps): Route =>
       if (!(await readPerson({ ctx: deps.people, personId: params.person }))) return noSuchPerson();
       const ended = await endSessions({ ctx: deps.people, personId: params.person, ending: { kind: 'all' }, actor: nameOf(actor) });
       return answer(200, { ended });
+    },
+  });
+
+const resendRoute = (deps: ApiDeps): Route =>
+  route({
+    method: 'post',
+    path: `${PATH}/{person}/resend-verification`,
+    permission: 'operator.support',
+    summary: 'Send the link that confirms an address again, to that address alone',
+    tag: 'people',
+    params: Params,
+    answers: {
+      200: { description: 'Sent; false: it is confirmed, or the account is disabled', schema: z.strictObject({ sent: z.boolean() }) },
+    },
+    handle: async ({ params, actor }) => {
+      const person = await readPerson({ ctx: deps.people, personId: params.person });
+      if (!person) return noSuchPerson();
+      const waitMs = await countTry(deps.people, [{ name: `resend ${params.person}`, most: 5, windowS: 3600 }]);
+      if (waitMs > 0) return tooManyTries(waitMs);
+      return answer(200, { sent: await resendVerification({ ctx: deps.people, email: person.email, by: nameOf(actor) }) });
     },
   });
 

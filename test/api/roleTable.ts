@@ -148,6 +148,7 @@ GET    /api/v1/admin/users                                  · - · - · ASF ·
 GET    /api/v1/admin/users/{person}                         · - · - · ASF ·
 PATCH  /api/v1/admin/users/{person}                         · - · - · A · proof
 POST   /api/v1/admin/users/{person}/sign-out                · - · - · AS ·
+POST   /api/v1/admin/users/{person}/resend-verification     · - · - · AS ·
 POST   /api/v1/admin/users/{person}/reset-two-factor        · - · - · A · proof
 `;
 

@@ -106,9 +106,9 @@ export async function verifyEmail(what: {
   return row ? { kind: 'verified', personId: row.person_id } : { kind: 'link_over' };
 }
 
-/** Sends the link again to whoever has not followed one yet. Says nothing about who that is. */
-export async function resendVerification(what: { ctx: PeopleContext; email: string }): Promise<void> {
-  const { ctx, email } = what;
+/** Sends the link again to whoever has not followed one yet, and says whether that was so. `by`: an operator, for the audit log. */
+export async function resendVerification(what: { ctx: PeopleContext; email: string; by?: string }): Promise<boolean> {
+  const { ctx, email, by = null } = what;
   const token = newLinkToken();
   const row = await ctx.db.one<{ email: string }>(
     `
@@ -117,9 +117,12 @@ export async function resendVerification(what: { ctx: PeopleContext; email: stri
     ), l as (
       insert into person_links (digest, kind, person_id, expires_at)
       select $2, 'verify', person_id, now() + make_interval(hours => $3) from p on conflict (digest) do nothing
+    ), audited as (
+      insert into audit_log (actor, action, subject) select $4::text, 'person.resend_verification', person_id from p where $4::text is not null
     )
     select email from p`,
-    [email, linkDigest(ctx, token), VERIFY_HOURS],
+    [email, linkDigest(ctx, token), VERIFY_HOURS, by],
   );
   if (row) ctx.mailer.send({ kind: 'verify', to: row.email, link: linkTo(ctx, 'verify-email', token) });
+  return row !== undefined;
 }
