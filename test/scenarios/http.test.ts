@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type Farebox, startFarebox } from '../support/server.js';
 import { ask, call, type Result } from '../support/sse.js';
 import * as up from '../support/upstream.js';
-import { type Client, errorOf, eventually, exchange, expectCleanBooks, fakeCost, post, requestIdOf, scriptOf } from './books.js';
+import { type Client, errorOf, eventually, exchange, expectCleanBooks, fakeCost, post, quiet, requestIdOf, scriptOf } from './books.js';
 
 const BODY_MAX = 200_000;
 let upstream: up.Upstream;
@@ -286,6 +286,15 @@ test('metrics say how holds end, how long they take and what they set aside', as
   });
   upstream.open('held');
   expect((await running.end()).done).toBe(true);
+});
+
+test('G63: looking at the list of models costs nothing and leaves no row', async () => {
+  const before = [await quiet(farebox, me.orgId), (await farebox.logs(me.orgId)).length];
+  for (const path of ['/v1/models', '/v1/models/fake-model', '/v1/models']) {
+    const answer = await fetch(`${farebox.url}${path}`, { headers: { authorization: `Bearer ${me.token}` } });
+    expect(answer.status).toBe(200);
+  }
+  expect([await quiet(farebox, me.orgId), (await farebox.logs(me.orgId)).length]).toEqual(before);
 });
 
 test('pipelined requests are answered one after the other, each once', async () => {
