@@ -95,6 +95,8 @@ export interface GatewaySettings {
   readonly headersTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly connectionsMax: number;
+  /** Connections of one process from one address; 0 = no cap. */
+  readonly connectionsPerAddressMax: number;
   /** Requests in progress in one process; the next one is told 503 at once. */
   readonly requestsMax: number;
   /** Whoever would have to wait longer for its turn is told 503 at once. */
@@ -103,8 +105,6 @@ export interface GatewaySettings {
   readonly bufferedResponseBytesMax: number;
   /** A client that takes nothing for this long is treated as gone. */
   readonly writeStallMs: number;
-  /** Connections of one process from one address; 0 = no cap. */
-  readonly connectionsPerAddressMax: number;
   /** How long plain calls may run on after their client left. */
   readonly backgroundFinishMs: number;
   readonly backgroundFinishMax: number;
