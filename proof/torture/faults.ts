@@ -1,10 +1,11 @@
 import type { Fault } from './fault.js';
+import { nemesisFaults } from './faults/nemesis.js';
 import { otherFaults } from './faults/others.js';
 import { postgresFaults } from './faults/postgres.js';
 import { processFaults } from './faults/processes.js';
 import { redisFaults } from './faults/redis.js';
 
-export const FAULTS: readonly Fault[] = [...processFaults, ...redisFaults, ...postgresFaults, ...otherFaults];
+export const FAULTS: readonly Fault[] = [...processFaults, ...redisFaults, ...postgresFaults, ...otherFaults, ...nemesisFaults];
 
 /** Rows of the published matrix that this tool does not inflict, and why. */
 export const NOT_INFLICTED: readonly { readonly id: string; readonly name: string; readonly why: string }[] = [

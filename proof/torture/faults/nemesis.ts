@@ -1,0 +1,67 @@
+import { CRASH, type Fault, kill, sleep } from '../fault.js';
+import type { World } from '../world.js';
+
+const LASTS_MS = 60_000;
+const KILL_EVERY_MS = 20_000;
+
+/** Faults of every kind at the same time, each kind in its own rhythm, while requests go on. */
+export const nemesisFaults: readonly Fault[] = [
+  {
+    id: 'nemesis',
+    name: 'for a minute Redis, Postgres and the processes are hurt at once, with a kill every 20 s',
+    allowed: CRASH,
+    inflict: async (world) => {
+      const until = Date.now() + LASTS_MS;
+      await Promise.all([
+        again(until, async () => {
+          await sleep(KILL_EVERY_MS - 2_000 - world.random.whole(0, 2_000));
+          const { gateways, office } = world.product.parts();
+          kill(world, world.random.chance(0.7) ? world.random.pick(gateways) : office[0]);
+          await sleep(2_000);
+        }),
+        again(until, async () => {
+          await sleep(world.random.whole(3_000, 9_000));
+          await world.random.pick(REDIS)(world);
+        }),
+        again(until, async () => {
+          await sleep(world.random.whole(3_000, 9_000));
+          await world.random.pick(POSTGRES)(world);
+        }),
+      ]);
+    },
+  },
+];
+
+async function again(until: number, act: () => Promise<void>): Promise<void> {
+  while (Date.now() < until) await act();
+}
+
+type Act = (world: World) => Promise<void>;
+
+const REDIS: readonly Act[] = [
+  async ({ redis, random }) => {
+    await redis.kill();
+    await sleep(random.whole(50, 800));
+    await redis.restart();
+  },
+  async ({ command }) => void (await command('FLUSHALL')),
+  async ({ command }) => void (await command('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')),
+  async ({ redis }) => {
+    redis.pause();
+    await sleep(1_000);
+    redis.resume();
+  },
+];
+
+const POSTGRES: readonly Act[] = [
+  async ({ postgres, random }) => {
+    await postgres.stop();
+    await sleep(random.whole(2_000, 10_000));
+    await postgres.start();
+  },
+  async ({ postgres }) => {
+    postgres.freeze();
+    await sleep(4_000);
+    postgres.thaw();
+  },
+];
