@@ -84,10 +84,10 @@ GET    /api/v1/orgs/{org}/usage/export                      · usage.read own: u
 GET    /api/v1/orgs/{org}/overview                          · usage.read own: usage.read_own · usage:read · ASF ·
 GET    /api/v1/orgs/{org}/pricing                           · usage.read | usage.read_own · usage:read · ASF ·
 GET    /api/v1/orgs/{org}/models                            · usage.read | usage.read_own · usage:read · ASF ·
+GET    /api/v1/pricing/public                               · public · - · - ·
 POST   /api/v1/orgs/{org}/pricing/estimate                  · usage.read | usage.read_own · usage:read · ASF ·
 GET    /api/v1/orgs/{org}/management-keys                   · org.manage · - · A ·
 POST   /api/v1/orgs/{org}/management-keys                   · org.manage · - · A · proof
-GET    /api/v1/pricing/public                               · public · - · - ·
 GET    /api/v1/orgs/{org}/management-keys/{key}             · org.manage · - · A ·
 PATCH  /api/v1/orgs/{org}/management-keys/{key}             · org.manage · - · A · proof
 DELETE /api/v1/orgs/{org}/management-keys/{key}             · org.manage · - · A ·
