@@ -22,10 +22,10 @@ import { keyRoutes } from './keys.js';
 import { limitRoutes } from './limits.js';
 import { logRoutes } from './logs.js';
 import { meterEventRoutes } from './meterEvents.js';
+import { modelRoutes } from './models.js';
 import { documentOf, register, registerShapes } from './openapi.js';
 import { operatorKeyRoutes } from './operatorKeys.js';
 import { orgRoutes } from './orgs.js';
-import { modelRoutes } from './models.js';
 import { overviewRoutes } from './overview.js';
 import { ownOrgRoutes } from './ownOrgs.js';
 import { peopleRoutes } from './people.js';
@@ -69,8 +69,7 @@ export function createApi(deps: ApiDeps): OpenAPIHono {
     app.all(honoPath(path), (c) => sealed(problemResponse(wrongMethod(c.req.method, methods), newRequestId())));
   }
   const compat = createCompat(deps);
-  for (const path of [...COMPAT_PATHS, ...ORGANIZATION_PATHS])
-    app.all(path, (c) => compat(c.req.raw, addressOf(c, deps.trustedProxies)));
+  for (const path of [...COMPAT_PATHS, ...ORGANIZATION_PATHS]) app.all(path, (c) => compat(c.req.raw, addressOf(c, deps.trustedProxies)));
   app.notFound(() => sealed(problemResponse(unknownPath(), newRequestId())));
   app.onError((error) => failed(error, deps, newRequestId()));
   return app;

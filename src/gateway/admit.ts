@@ -1,8 +1,8 @@
 import type { HoldAnswer } from '../credits/store.js';
 import { mayComeFrom } from '../domain/addresses.js';
 import { type MicroCredits, ZERO } from '../domain/credits.js';
-import { fingerprintOf } from '../domain/secrets.js';
 import { matches } from '../domain/patterns.js';
+import { fingerprintOf } from '../domain/secrets.js';
 import type { PriceBook } from '../pricing/book.js';
 import { estimate } from '../pricing/estimate.js';
 import { timesFor } from '../pricing/multiplier.js';
@@ -34,8 +34,10 @@ export async function admit(parts: GatewayParts, exchange: Exchange): Promise<Ad
   for (let round = 0; round < STALE_MAX; round++) {
     const offer = priceFor(parts, exchange, book);
     if (offer.kind === 'refused') return offer;
+    const askedMs = performance.now();
     const first = await hold(parts, exchange, offer);
     const held = isLoading(first) ? await patiently(first, () => hold(parts, exchange, offer)) : first;
+    parts.tally.held(held.kind, performance.now() - askedMs);
     if (held.kind === 'stale') {
       exchange.caller.token = held.token;
       exchange.caller.org = held.org;
@@ -132,10 +134,9 @@ export function priceOf(
   return other.kind === 'priced' ? other : null;
 }
 
-async function hold(parts: GatewayParts, exchange: Exchange, offer: Offer): Promise<HoldAnswer> {
+function hold(parts: GatewayParts, exchange: Exchange, offer: Offer): Promise<HoldAnswer> {
   const { caller } = exchange;
-  const sentMs = performance.now();
-  const answer = await parts.store.hold({
+  return parts.store.hold({
     requestId: exchange.id,
     tokenId: caller.tokenId,
     orgId: caller.orgId,
@@ -148,8 +149,6 @@ async function hold(parts: GatewayParts, exchange: Exchange, offer: Offer): Prom
     idempotencyKey: idempotencyKeyOf(exchange),
     note: offer.note,
   });
-  parts.tally.held(answer.kind, performance.now() - sentMs);
-  return answer;
 }
 
 /** Text of the client's is never a key in the store; its digest is. */
