@@ -99,7 +99,8 @@ begin
     -- Until the hot store has been told, the worker knows that it has to be.
     update org_balances b set untold_version = b.version where b.org_id = p_org;
     update tokens t set projected_version = 0 where t.token_id in (select c.key from jsonb_each_text(batch.costs) c)
-      and coalesce(t.quota_total, t.quota_daily, t.quota_weekly, t.quota_monthly) is not null;
+      and (coalesce(t.quota_total, t.quota_daily, t.quota_weekly, t.quota_monthly) is not null
+        or exists (select from member_terms m where m.token_id = t.token_id and m.cap is not null));
   end if;
   return query
     select null::text, null::text, batch.total, null::bigint, null::timestamptz,
