@@ -194,5 +194,15 @@ const isRefusal = (answer: Answer): boolean =>
   (answer.kind === 'unavailable' && answer.reason === 'broken') || answer.kind === 'unknown_token' || answer.kind === 'stale';
 
 /** With terms or use gone an answer may differ in its numbers, never in admitting what should be refused. */
-const isLess = ({ verb }: Call, expected: string, answer: Answer): boolean =>
-  verb === 'project' || (verb !== 'hold' && expected.startsWith(answer.kind));
+function isLess({ verb }: Call, expected: string, answer: Answer): boolean {
+  if (verb !== 'hold') return verb === 'project' || expected.startsWith(answer.kind);
+  // A hold of nothing is admitted even where what a member has left cannot be known: then nothing is said to be left.
+  const [kind, amount, remaining] = expected.split(' ');
+  return (
+    answer.kind === 'held' &&
+    'amount' in answer &&
+    kind === 'held' &&
+    Number(amount) === answer.amount &&
+    answer.remaining <= Number(remaining)
+  );
+}

@@ -22,6 +22,7 @@ const FOR_ANYBODY = [
   'GET /api/v1/auth/callback/{provider}',
   'GET /api/v1/auth/session',
   'GET /api/v1/pricing/public',
+  'POST /api/v1/auth/email/confirm',
   'POST /api/v1/auth/email/resend',
   'POST /api/v1/auth/email/verify',
   'POST /api/v1/auth/invitation/look',

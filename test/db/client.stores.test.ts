@@ -79,7 +79,7 @@ describe('migrations', () => {
   test('open with a sentence of intent', () => {
     const files = migrationsIn(migrationsFolder());
     expect(files.length).toBeGreaterThan(3);
-    for (const file of files) expect(file.text).toMatch(/^-- [A-Z].*[.:,\w]\n/);
+    for (const file of files) expect(file.text).toMatch(/^-- [A-Z].*[.:;,\w]\n/);
   });
 
   test('refuse edited history, and a database from the future', () => {
