@@ -218,13 +218,12 @@ interface Beating {
 
 function pulse({ health, gateway, journal, upstreams, metrics, book }: Beating): FrontPulse {
   const recent = new Map(metrics.recent.read().map((one) => [one.name, one]));
-  const unconfirmed = [...journal.unconfirmed().values()].reduce((sum, entries) => sum + entries.length, 0);
   return {
     ready: health.ready,
     detail: health.detail,
     openRequests: gateway.openRequests,
     priceVersion: book.version,
-    journal: { writable: journal.writable, bytes: journal.bytes, unconfirmed },
+    journal: { writable: journal.writable, bytes: journal.bytes, unconfirmed: journal.unconfirmed },
     upstreams: upstreams.all.map(({ settings, inFlight }) => ({
       ...(recent.get(settings.name) ?? mergeRecent(settings.name, [])),
       inFlight,

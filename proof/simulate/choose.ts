@@ -111,7 +111,8 @@ export class Chooser {
     if (at < 77) return 'repair';
     if (!gateway.up) return `boot ${gateway.name}`;
     const unsent = random.pick([...gateway.waiting.keys()]);
-    if (at < 84 && unsent) return `retry ${gateway.name} ${requestName(unsent)}`;
+    if (at < 81 && unsent) return `retry ${gateway.name} ${requestName(unsent)}`;
+    if (at < 85 && gateway.again.size > 0) return `say ${gateway.name}`;
     return at < 89 ? `watch ${gateway.name}` : `confirm ${gateway.name} ${orgName(random.pick(ORGS) ?? (ORGS[0] as never))}`;
   }
 

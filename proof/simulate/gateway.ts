@@ -1,6 +1,6 @@
 import type { SettleCommand } from '../../src/credits/store.js';
 import { type OrgId, type RequestId, shardOf, type TokenId } from '../../src/domain/ids.js';
-import type { SettledLine } from '../../src/gateway/journal.js';
+import type { SettledLine } from '../../src/gateway/journal-lines.js';
 import { type Answers, lifeOf } from './calls.js';
 import { digestOf, eventOf, type Facts, LEASE_MS, micro, orgName, ownerOf, requestName, SHARDS } from './cast.js';
 import { SimulatedJournal } from './journal.js';
@@ -24,6 +24,8 @@ interface Waiting {
 export type Habit = 'confirms-what-it-did-not-ask' | 'never-says-it-again';
 
 const STALE_MAX = 4;
+/** Settlements asked about at a time. */
+const ASK_AT_ONCE = 3;
 
 export interface GatewayParts {
   readonly wire: Wire;
@@ -38,11 +40,14 @@ export class Gateway {
   readonly name: string;
   readonly running = new Map<RequestId, Running>();
   readonly waiting = new Map<RequestId, Waiting>();
+  /** Whose last line is to be said again, one in each step: meanwhile everything else goes on. */
+  readonly again = new Set<RequestId>();
   readonly journal = new SimulatedJournal();
   private readonly parts: GatewayParts;
   private taken = new Map<RequestId, string>();
   private epochs = new Map<string, string>();
   private versions = new Map<TokenId, { token: number; org: number }>();
+  private asked = 0;
 
   constructor(name: string, parts: GatewayParts) {
     this.name = name;
@@ -122,7 +127,7 @@ export class Gateway {
     if (waiting && !waiting.inFlight) this.attempt(waiting);
   }
 
-  /** The tick of recovery: after the store was lost, everything only we know is said again. */
+  /** Recovery notices that the store was lost: everything only we know is to be said again. */
   watch(): void {
     this.parts.wire.send(this.name, { verb: 'shards', about: 'all', command: null }, (answer) => {
       if (answer.kind === 'unavailable') return;
@@ -134,15 +139,33 @@ export class Gateway {
         for (const request of this.running.values()) {
           if (shardOf(request.orgId) === shard && request.state === 'running') this.rehold(request);
         }
-        for (const line of this.journal.replay().settled) if (shardOf(line.orgId) === shard) this.enqueue(settleCommand(line));
+        for (const line of this.journal.unconfirmed()) if (shardOf(line.orgId) === shard) this.again.add(line.requestId);
       }
     });
   }
 
-  /** Which settlements Postgres has: of those taken before we asked, under the epoch in which they were taken, else again. */
+  /** Says the next of what is to be said again, unless it was booked, or said, meanwhile. */
+  say(): void {
+    const [id] = this.again;
+    if (id === undefined) return;
+    this.again.delete(id);
+    const { settled, held } = this.journal.open(id);
+    if (settled) this.enqueue(settleCommand(settled));
+    else if (held) {
+      const { requestId, orgId, tokenId, floor, note } = held;
+      this.send({ requestId, orgId, tokenId, kind: 'floor', cost: floor, event: note });
+    }
+  }
+
+  /**
+   * Which settlements Postgres has: of those taken before we asked, under the epoch in which they were taken, else again. A
+   * few at a time; the others have their turn when they are asked about next.
+   */
   confirm(orgId: OrgId): void {
     const unasked = this.parts.habits.has('confirms-what-it-did-not-ask');
-    const lines = this.journal.unconfirmed().filter((line) => line.orgId === orgId && (unasked || this.taken.has(line.requestId)));
+    const all = this.journal.unconfirmed().filter((line) => line.orgId === orgId && (unasked || this.taken.has(line.requestId)));
+    const lines = Array.from({ length: Math.min(ASK_AT_ONCE, all.length) }, (_, i) => all[(this.asked + i) % all.length] as SettledLine);
+    this.asked += lines.length;
     if (lines.length === 0) return;
     const ids = lines.map(({ requestId }) => requestId);
     const asked = new Map(this.taken);
@@ -155,9 +178,12 @@ export class Gateway {
         const sameLife = lifeOf(under) === lifeOf(answer.epoch);
         if (!sameLife && this.parts.habits.has('never-says-it-again')) continue;
         if (sameLife && pending.has(line.requestId)) continue;
+        if (!sameLife) {
+          this.again.add(line.requestId);
+          continue;
+        }
         this.taken.delete(line.requestId);
-        if (sameLife) this.journal.confirmed(line.requestId);
-        else this.enqueue(settleCommand(line));
+        this.journal.confirmed(line.requestId);
       }
     });
   }
@@ -168,6 +194,7 @@ export class Gateway {
     const lost = this.journal.crash(torn, dropped);
     this.running.clear();
     this.waiting.clear();
+    this.again.clear();
     this.taken = new Map();
     this.epochs = new Map();
     this.versions = new Map();
@@ -180,11 +207,8 @@ export class Gateway {
 
   boot(): void {
     this.up = true;
-    const left = this.journal.replay();
-    for (const line of left.settled) this.enqueue(settleCommand(line));
-    for (const { requestId, orgId, tokenId, floor, note } of left.held) {
-      this.send({ requestId, orgId, tokenId, kind: 'floor', cost: floor, event: note });
-    }
+    const { settled, held } = this.journal.replay();
+    for (const { requestId } of [...settled, ...held]) this.again.add(requestId);
   }
 
   private keep(request: Running): void {
@@ -208,7 +232,9 @@ export class Gateway {
   }
 
   private enqueue(command: SettleCommand): void {
+    this.again.delete(command.requestId);
     if (this.waiting.has(command.requestId)) return;
+    this.taken.delete(command.requestId);
     const waiting = { command, inFlight: false };
     this.waiting.set(command.requestId, waiting);
     this.attempt(waiting);

@@ -1,5 +1,5 @@
 import type { RequestId } from '../../src/domain/ids.js';
-import type { HeldLine, SettledLine } from '../../src/gateway/journal.js';
+import type { HeldLine, SettledLine } from '../../src/gateway/journal-lines.js';
 
 /** A gateway's journal in memory, with what a disk has: it outlives a crash, and its last line may be torn by one. */
 export class SimulatedJournal {
@@ -50,6 +50,11 @@ export class SimulatedJournal {
     this.settledIds.clear();
     for (const { kind, line } of this.lines) if (kind === 's') this.settledIds.add(line.requestId);
     return lost;
+  }
+
+  /** What is still to be done about one request. */
+  open(id: RequestId): { readonly settled: SettledLine | undefined; readonly held: HeldLine | undefined } {
+    return this.confirmedIds.has(id) ? { settled: undefined, held: undefined } : this.last(id);
   }
 
   /** What the disk still says of one request. */

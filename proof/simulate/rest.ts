@@ -47,6 +47,7 @@ async function oneRound(world: World): Promise<void> {
     }
     for (const id of [...gateway.waiting.keys()]) await play(`retry ${name} ${requestName(id)}`);
     await play(`watch ${name}`);
+    while (gateway.again.size > 0) await play(`say ${name}`);
     for (const org of ORGS) await play(`confirm ${name} ${orgName(org)}`);
   }
   await play('repair');
@@ -66,10 +67,10 @@ function isAtRest(world: World): boolean {
 function restlessness(world: World): string {
   const { hot, books } = world;
   const words: string[] = [];
-  for (const [name, { running, waiting, journal }] of world.gateways) {
+  for (const [name, { running, waiting, again, journal }] of world.gateways) {
     const open = journal.unconfirmed().map(({ requestId }) => requestName(requestId));
-    if (running.size + waiting.size + open.length > 0)
-      words.push(`${name} has ${running.size} running, ${waiting.size} unsent, unconfirmed ${open}`);
+    if (running.size + waiting.size + again.size + open.length > 0)
+      words.push(`${name} has ${running.size} running, ${waiting.size} unsent, ${again.size} to say again, unconfirmed ${open}`);
   }
   for (const org of ORGS) {
     if (hot.stateOf(org) !== 'open') words.push(`${orgName(org)} is ${hot.stateOf(org)}`);

@@ -45,6 +45,7 @@ export const ACTIONS: Readonly<Record<string, Action>> = {
   watch: (world, [gateway = '']) => {
     if (world.gateways.get(gateway)?.up) world.gateways.get(gateway)?.watch();
   },
+  say: (world, [gateway = '']) => world.gateways.get(gateway)?.say(),
   confirm: (world, [gateway = '', org = '']) => {
     if (world.gateways.get(gateway)?.up) world.gateways.get(gateway)?.confirm(orgCalled(org));
   },

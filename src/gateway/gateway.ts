@@ -83,7 +83,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
   const refusals = createRefusals({ metrics: deps.metrics, deliver: onRefused });
   const parts: GatewayParts = { ...rest, authenticator, settlements, open, refusals, tally };
   const ticker = startTicking(deps, { open, recovery, refusals });
-  recovery.replay();
+  void recovery.replay();
   deps.shards.onLook(recovery.look);
   let isCut = false;
   const cut = (): void => {
@@ -118,7 +118,8 @@ export function createGateway(deps: GatewayDeps): Gateway {
     retire: async (limitMs) => {
       const untilMs = Date.now() + limitMs;
       await pause(Math.min(RETIRE_MS, limitMs));
-      while (Date.now() < untilMs && (entrance.busy + open.size > 0 || deps.journal.unconfirmed().size > 0)) await pause(TICK_MS / 4);
+      const isNeeded = (): boolean => entrance.busy + open.size + deps.journal.unconfirmed > 0 || recovery.busy;
+      while (Date.now() < untilMs && isNeeded()) await pause(TICK_MS / 4);
     },
     flush: (limitMs) => settlements.flush(Date.now() + limitMs),
     close: () => {

@@ -4,7 +4,7 @@ import { charge } from '../pricing/charge.js';
 import type { GatewayError } from './errors.js';
 import { orphanNote, traceOf } from './event.js';
 import type { AdmittedExchange, GatewayParts, PricedCandidate } from './exchange.js';
-import type { HeldLine } from './journal.js';
+import type { HeldLine } from './journal-lines.js';
 
 /** Keeps a running request's hold alive, raises its floor, and asks for more when it outgrows what was set aside. */
 export interface Lease {

@@ -1,3 +1,4 @@
+import { breathe } from './breathe.js';
 import type { GatewayError } from './errors.js';
 
 /** A request in progress, as the heartbeat and the shutdown see it. */
@@ -10,8 +11,8 @@ export interface Running {
   isAbandoned(): boolean;
   /** Micro-credits set aside for it. */
   held(): number;
-  /** The hot store lost this shard: if the hold is in it, it is put back. */
-  restore(shard: string): void;
+  /** The hot store lost these shards: if the hold is in one of them, it is put back. */
+  restore(lost: ReadonlySet<string>): void;
   /** Ends it now with an error the client can read, and settles what was delivered. */
   cut(error: GatewayError): void;
 }
@@ -24,12 +25,15 @@ export interface OpenRequests {
   remove(running: Running): void;
   tick(nowMs: number): void;
   cutAll(error: GatewayError): void;
-  restore(shard: string): void;
+  /** In several turns when there are many. */
+  restore(lost: ReadonlySet<string>): Promise<void>;
   /** Whether a plain call whose client left may run on: only so many may. */
   mayFinish(): boolean;
   /** Resolves when nothing is in progress. */
   idle(): Promise<void>;
 }
+
+const RESTORE_AT_ONCE = 200;
 
 export function createOpenRequests(backgroundMax: number): OpenRequests {
   // Not a Set: when a busy Set outgrows its table, the old table keeps the new one and all that went through it alive until
@@ -58,8 +62,12 @@ export function createOpenRequests(backgroundMax: number): OpenRequests {
     tick: (nowMs) => {
       for (const running of [...open]) running.tick(nowMs);
     },
-    restore: (shard) => {
-      for (const running of [...open]) running.restore(shard);
+    restore: async (lost) => {
+      let done = 0;
+      for (const running of [...open]) {
+        running.restore(lost);
+        if (++done % RESTORE_AT_ONCE === 0) await breathe();
+      }
     },
     cutAll: (error) => {
       for (const running of [...open]) running.cut(error);

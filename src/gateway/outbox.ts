@@ -49,8 +49,13 @@ export function createOutbox(parts: {
     });
   };
   const enqueue = (command: SettleCommand, entry: Entry | undefined): void => {
+    // What is on its way will be answered, and the answer says which life of the data has it.
+    if (entry) entry.again = false;
     if (entry?.onItsWay) return;
-    if (entry) entry.onItsWay = true;
+    if (entry) {
+      entry.onItsWay = true;
+      entry.takenUnder = undefined;
+    }
     waiting += 1;
     start(command, entry, RETRY_FIRST_MS);
   };

@@ -4,97 +4,190 @@ import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { Entry } from './entries.js';
 import { rowOf } from './event.js';
-import type { HeldLine, Journal, SettledLine } from './journal.js';
+import type { Journal, Replayed } from './journal.js';
+import type { HeldLine, SettledLine } from './journal-lines.js';
 import type { OpenRequests } from './open.js';
 import type { Outbox } from './outbox.js';
 
 export interface Recovery {
-  /** What the last life of this process left unfinished: its settlements are sent again, its open holds end at their floor. */
-  replay(): void;
+  /** Something is still to be read or said again. */
+  readonly busy: boolean;
+  /**
+   * What the last life of this process left unfinished: its settlements are sent again, its open holds end at their floor.
+   * Resolves when all of it is said, or could not be read; then it is tried again later.
+   */
+  replay(): Promise<void>;
   /** Confirms what Postgres has. Called about once a second. */
   tick(): Promise<void>;
   /** After the store was lost, gives it back what only we know. */
   look(states: readonly ShardState[]): void;
 }
 
-const ASK_AT_ONCE = 500;
-
-export function createRecovery(parts: {
+interface Parts {
   readonly store: CreditStore;
   readonly journal: Journal;
   readonly outbox: Outbox;
   readonly open: OpenRequests;
   readonly metrics: Metrics;
   readonly log: Log;
-}): Recovery {
-  const { store, journal, outbox, open, log } = parts;
-  const epochs = new Map<string, string>();
+}
+
+const ASK_AT_ONCE = 500;
+/** In each tick a thirtieth of what is unconfirmed is asked about, so that nothing waits longer than half a minute for its turn. */
+const ASK_LEAST = 2_000;
+const ASK_SHARE = 30;
+/** As long as most of it turns out to be booked, more is asked: twice what is drained in a second. */
+const ASK_MOST = 20_000;
+
+export function createRecovery(parts: Parts): Recovery {
+  const { journal, open, log } = parts;
+  /** The life of the data in each shard, as we last saw it. */
+  const lives = new Map<string, string>();
+  const sayer = createSayer(parts, ({ orgId, takenUnder, again }) => {
+    if (again || takenUnder === undefined) return again;
+    const life = lives.get(shardOf(orgId));
+    return life !== undefined && lifeOf(takenUnder) !== life;
+  });
 
   const look = (states: readonly ShardState[]): void => {
     const lost = new Set<string>();
     for (const { shard, state, epoch } of states) {
-      const before = epochs.get(shard);
+      const before = lives.get(shard);
       if (state === 'absent' || lifeOf(epoch) === before) continue;
-      epochs.set(shard, lifeOf(epoch));
+      lives.set(shard, lifeOf(epoch));
       if (before === undefined) continue;
-      open.restore(shard);
       lost.add(shard);
     }
     if (lost.size === 0) return;
     log.warn({ shards: lost.size }, 'the hot store lost what it had; open holds and unconfirmed settlements are sent again');
-    const lines = journal.replay().settled.filter(({ line }) => lost.has(shardOf(line.orgId)));
-    for (const { line, entry } of lines) outbox.resend(settleCommand(line), entry);
+    open.restore(lost).catch((error: unknown) => log.error({ err: error }, 'open holds were not put back'));
+    void sayer.go();
   };
 
-  /** Only of what was taken before we asked does "not pending" mean "booked". What another life of the data took is lost. */
-  const confirm = async (orgId: OrgId, entries: readonly Entry[]): Promise<readonly Entry[]> => {
-    const asked = entries.flatMap((entry) => (entry.takenUnder === undefined ? [] : { entry, under: entry.takenUnder }));
-    if (asked.length === 0) return [];
-    const answer = await store.pending(
-      orgId,
-      asked.map(({ entry }) => entry.requestId),
-    );
-    if (answer.kind === 'unavailable') return [];
-    const pending = new Set(answer.ids);
-    const lost: Entry[] = [];
-    for (const { entry, under } of asked) {
-      if (entry.takenUnder !== under) continue;
-      const isSameLife = lifeOf(under) === lifeOf(answer.epoch);
-      if (isSameLife && pending.has(entry.requestId)) continue;
-      entry.takenUnder = undefined;
-      if (isSameLife) journal.confirmed(entry);
-      else lost.push(entry);
+  const tick = async (): Promise<void> => {
+    const least = Math.max(ASK_LEAST, Math.ceil(journal.unconfirmed / ASK_SHARE));
+    const most = Math.min(journal.unconfirmed, ASK_MOST);
+    let isMoving = true;
+    let lost = 0;
+    for (let asked = 0; asked < most && (isMoving || asked < least); ) {
+      const entries = journal.next(ASK_AT_ONCE);
+      if (entries.length === 0) break;
+      asked += entries.length;
+      const found = await confirm(parts, entries);
+      isMoving = found.booked * 2 >= entries.length;
+      lost += found.lost;
     }
-    return lost;
+    // The store was lost between taking them and our next look: nobody else will say them again.
+    if (lost > 0) void sayer.go();
+    parts.metrics.unconfirmed.set(journal.unconfirmed);
   };
 
   return {
-    replay: () => {
-      const left = journal.replay();
-      if (left.settled.length + left.held.length + left.damaged > 0) {
-        const counts = { settlements: left.settled.length, holds: left.held.length, damaged: left.damaged };
-        log[left.damaged > 0 ? 'error' : 'info'](counts, 'finishing what the last run left');
-      }
-      for (const { line, entry } of left.settled) outbox.resend(settleCommand(line), entry);
-      for (const { line, entry } of left.held) outbox.send(floorCommand(line), entry);
+    get busy() {
+      return sayer.busy;
     },
+    replay: () => sayer.go(),
     look,
-    tick: async () => {
-      let count = 0;
-      const lost = new Set<Entry>();
-      for (const [orgId, entries] of [...journal.unconfirmed()]) {
-        count += entries.length;
-        for (let at = 0; at < entries.length; at += ASK_AT_ONCE) {
-          for (const entry of await confirm(orgId, entries.slice(at, at + ASK_AT_ONCE))) lost.add(entry);
-        }
-      }
-      // The store was lost between taking them and our next look: nobody else will say them again.
-      if (lost.size > 0) {
-        for (const { line, entry } of journal.replay().settled) if (lost.has(entry)) outbox.resend(settleCommand(line), entry);
-      }
-      parts.metrics.unconfirmed.set(count);
-    },
+    tick,
   };
+}
+
+interface Confirmed {
+  readonly booked: number;
+  readonly lost: number;
+}
+
+async function confirm(parts: Parts, entries: readonly Entry[]): Promise<Confirmed> {
+  const byOrg = new Map<OrgId, Entry[]>();
+  for (const entry of entries) {
+    if (entry.takenUnder === undefined) continue;
+    const ofOrg = byOrg.get(entry.orgId);
+    if (ofOrg) ofOrg.push(entry);
+    else byOrg.set(entry.orgId, [entry]);
+  }
+  const found = await Promise.all([...byOrg].map(([orgId, ofOrg]) => confirmOrg(parts, orgId, ofOrg)));
+  return found.reduce((sum, one) => ({ booked: sum.booked + one.booked, lost: sum.lost + one.lost }), { booked: 0, lost: 0 });
+}
+
+/** Only of what was taken before we asked does "not pending" mean "booked". What another life of the data took is lost. */
+async function confirmOrg({ store, journal }: Parts, orgId: OrgId, entries: readonly Entry[]): Promise<Confirmed> {
+  const asked = entries.map((entry) => ({ entry, under: entry.takenUnder }));
+  const answer = await store.pending(
+    orgId,
+    entries.map(({ requestId }) => requestId),
+  );
+  if (answer.kind === 'unavailable') return { booked: 0, lost: 0 };
+  const pending = new Set(answer.ids);
+  const now = lifeOf(answer.epoch);
+  let booked = 0;
+  let lost = 0;
+  for (const { entry, under } of asked) {
+    if (under === undefined || entry.takenUnder !== under) continue;
+    if (lifeOf(under) !== now) {
+      entry.again = true;
+      lost += 1;
+    } else if (!pending.has(entry.requestId)) {
+      entry.takenUnder = undefined;
+      journal.confirmed(entry);
+      booked += 1;
+    }
+  }
+  return { booked, lost };
+}
+
+/** So many settlements may be on their way before more are read. */
+const ON_THEIR_WAY_MAX = 4_000;
+const LOOK_AGAIN_MS = 20;
+const TRY_AGAIN_MS = 10_000;
+
+/** Says again what has to be said again, a little in each turn. What is lost meanwhile has its turn after that. */
+function createSayer(parts: Parts, isWanted: (entry: Entry) => boolean): { readonly busy: boolean; go(): Promise<void> } {
+  const { journal, outbox, log } = parts;
+  let isDue = false;
+  let saying: Promise<void> | null = null;
+
+  const visit = ({ line, entry }: Replayed): Promise<void> | undefined => {
+    // It may have been said while its line was read.
+    if (!isWanted(entry)) return undefined;
+    if (line.kind === 'settled') outbox.resend(settleCommand(line), entry);
+    else outbox.send(floorCommand(line), entry);
+    return outbox.size() < ON_THEIR_WAY_MAX ? undefined : room(outbox);
+  };
+  const once = async (): Promise<void> => {
+    const { settlements, holds, damaged } = await journal.adopt();
+    if (settlements + holds + damaged > 0) {
+      log[damaged > 0 ? 'error' : 'info']({ settlements, holds, damaged }, 'finishing what the last run left');
+    }
+    const missing = await journal.replay(isWanted, visit);
+    if (missing === 0) return;
+    log.error({ missing }, 'lines of the journal that are still needed were not found; they are looked for again');
+    setTimeout(go, TRY_AGAIN_MS).unref();
+  };
+  const run = async (): Promise<void> => {
+    while (isDue) {
+      isDue = false;
+      await once().catch((error: unknown) => {
+        log.error({ err: error }, 'the journal could not be read; it is tried again');
+        setTimeout(go, TRY_AGAIN_MS).unref();
+      });
+    }
+    saying = null;
+  };
+  const go = (): Promise<void> => {
+    isDue = true;
+    saying ??= run();
+    return saying;
+  };
+  return {
+    get busy() {
+      return saying !== null;
+    },
+    go,
+  };
+}
+
+async function room(outbox: Outbox): Promise<void> {
+  while (outbox.size() >= ON_THEIR_WAY_MAX) await new Promise((go) => setTimeout(go, LOOK_AGAIN_MS).unref());
 }
 
 /** `filling` and `open` of one reload are the same life of the data. */

@@ -260,8 +260,8 @@ export class Transfer implements Running, AttemptOwner {
     else this.call?.abort('client_gone');
   }
 
-  restore(shard: string): void {
-    if (!this.over && shardOf(this.exchange.caller.orgId) === shard) this.leased().restore(this.answered);
+  restore(lost: ReadonlySet<string>): void {
+    if (!this.over && lost.has(shardOf(this.exchange.caller.orgId))) this.leased().restore(this.answered);
   }
 
   held(): number {

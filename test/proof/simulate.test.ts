@@ -81,6 +81,7 @@ describe('stories that once broke a promise', () => {
       'end g1 r1 200',
       'crash g1 whole kept',
       'boot g1',
+      'say g1',
       'call g1.settle.r1#2',
       'wipe',
     ];
