@@ -8,6 +8,7 @@ import { adminPriceRoutes } from './adminPrices.js';
 import { asideRoutes } from './aside.js';
 import { auditRoutes } from './audit.js';
 import { balanceRoutes } from './balance.js';
+import { batchCodeRoutes } from './batchCodes.js';
 import { codeRoutes } from './codes.js';
 import { COMPAT_PATHS, createCompat } from './compat/compat.js';
 import { ORGANIZATION_PATHS } from './compat/organization.js';
@@ -99,6 +100,7 @@ export const apiRoutes = (deps: ApiDeps): readonly Route[] => [
   ...journalRoutes(deps),
   ...limitRoutes(deps),
   ...codeRoutes(deps),
+  ...batchCodeRoutes(deps),
   ...redemptionRoutes(deps),
   ...meterEventRoutes(deps),
   ...tokenRoutes(deps),

@@ -56,8 +56,10 @@ const BatchSchema = z
     count: z.int(),
     used: z.int(),
     unused: z.int(),
-    /** Not used in time; disabled ones are among `unused` until then. */
+    /** Not used in time. */
     expired: z.int(),
+    /** Withdrawn before they were used, one by one or with the batch. The four make `count`. */
+    disabled: z.int(),
     status: z.enum(['active', 'expired', 'disabled']),
     code_valid_until: TimeOut.nullable(),
     credits_expire_after: z.string().nullable(),
@@ -231,21 +233,24 @@ function redemptionsRoute(deps: ApiDeps): Route {
   });
 }
 
-const noSuchBatch = (): Problem => notFound('There is no batch of codes with this id.');
+export const noSuchBatch = (): Problem => notFound('There is no batch of codes with this id.');
 
 type BatchOut = z.input<typeof BatchSchema>;
 
 function batchOut(deps: ApiDeps, batch: CodeBatch): BatchOut {
   const { used, codes, credits_last_s: lasts, for_org: org } = batch;
   const isOver = batch.valid_until !== null && Date.parse(batch.valid_until) <= deps.clock.nowMs();
+  const disabled = batch.disabled_at === null ? batch.withdrawn : codes - used;
+  const left = codes - used - disabled;
   return {
     id: batch.batch_id,
     name: batch.name,
     amount: shown(deps, batch.amount),
     count: codes,
     used,
-    unused: isOver ? 0 : codes - used,
-    expired: isOver ? codes - used : 0,
+    unused: isOver ? 0 : left,
+    expired: isOver ? left : 0,
+    disabled,
     status: batch.disabled_at !== null ? 'disabled' : isOver ? 'expired' : 'active',
     code_valid_until: timeOutOrNull(batch.valid_until),
     credits_expire_after: lasts === null ? null : lasts % 86_400 === 0 ? `${lasts / 86_400}d` : `${lasts / 3_600}h`,

@@ -5,6 +5,8 @@ export interface CodeBatch {
   readonly amount: number;
   readonly codes: number;
   readonly used: number;
+  /** Withdrawn one by one. */
+  readonly withdrawn: number;
   readonly valid_until: string | null;
   readonly credits_last_s: number | null;
   readonly for_org: string | null;
@@ -18,4 +20,4 @@ export const isBatchId = (text: string): text is string => /^batch_[0-9A-Za-z]{1
 
 /** The row `b` of code_batches as JSON. */
 export const BATCH_VIEW = `
-  to_jsonb(b) || jsonb_build_object('used', (select count(*) from codes c where c.batch_id = b.batch_id and c.used_at is not null))`;
+  to_jsonb(b) || (select jsonb_build_object('used', count(c.used_at), 'withdrawn', count(c.disabled_at)) from codes c where c.batch_id = b.batch_id)`;

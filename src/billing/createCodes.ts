@@ -59,7 +59,7 @@ async function insert(ctx: AccountsContext, batchId: string, input: BatchInput, 
       select null, $9, 'codes.create', b.batch_id, jsonb_build_object('name', b.name, 'micro', b.amount, 'codes', b.codes, 'for_org', b.for_org)
       from b
     )
-    select to_jsonb(b) || '{"used": 0}' as batch from b`,
+    select to_jsonb(b) || '{"used": 0, "withdrawn": 0}' as batch from b`,
     [
       batchId,
       input.name,

@@ -49,6 +49,7 @@ export const codes = pgTable('codes', {
   used_by: text(),
   used_key: text(),
   grant_id: whole(),
+  disabled_at: moment(),
 });
 
 export const drainCursors = pgTable('drain_cursors', {

@@ -173,7 +173,121 @@ describe('batches of codes', () => {
       ['GET', ''],
       ['POST', '/disable'],
       ['GET', '/redemptions'],
+      ['GET', '/codes'],
+      ['POST', `/codes/code_${'0'.repeat(32)}/disable`],
     ] as const)
       expect((await api.call(method, `${BATCHES}/batch_0000000000000000${end}`)).status).toBe(404);
+  });
+});
+
+interface CodeOut {
+  readonly id: string;
+  readonly last_four: string;
+  readonly state: string;
+  readonly redeemed: { readonly org_id: string } | null;
+}
+
+describe('single codes of a batch', () => {
+  const rowsOf = (reply: { body: unknown }) => (reply.body as { data: CodeOut[] }).data;
+  const linesOf = async (action: string, subject: string) => {
+    const { body } = await api.call('GET', `/api/v1/admin/audit?action=${action}&limit=200`);
+    return (body['data'] as unknown as { subject: string; details: Record<string, unknown> }[]).filter((line) => line.subject === subject);
+  };
+  const batchOf = async (body: object) => {
+    const made = await make(body);
+    return { id: String(made.body['id']), codes: codesOf(made) };
+  };
+
+  test('support finds a code by how it ends, typed as it was read aloud, and sees who redeemed it', async () => {
+    const org = await api.org();
+    const { id, codes } = await batchOf({ count: 40 });
+    const [lost = '', other = ''] = codes;
+    await redeem(org, lost);
+    const found = await api.call('GET', `${BATCHES}/${id}/codes?last_four=${lost.slice(-4).toLowerCase().replaceAll('0', 'o')}`);
+    expect(rowsOf(found).find((row) => row.state === 'used')).toMatchObject({
+      last_four: lost.slice(-4),
+      redeemed: { org_id: org, by: 'operator' },
+      disabled_at: null,
+    });
+    expect(rowsOf(found).every((row) => row.last_four === lost.slice(-4))).toBe(true);
+    for (const code of codes) expect(found.text).not.toContain(code);
+    expect(pointers(await api.call('GET', `${BATCHES}/${id}/codes?last_four=${other.slice(-3)}`))).toEqual(['?last_four']);
+  });
+
+  test('page by page every code comes once, and by its state', async () => {
+    const org = await api.org();
+    const { id, codes } = await batchOf({ count: 5 });
+    await redeem(org, codes[0]);
+    const seen: CodeOut[] = [];
+    let cursor = '';
+    do {
+      const page = await api.call('GET', `${BATCHES}/${id}/codes?limit=2${cursor}`);
+      seen.push(...rowsOf(page));
+      cursor = page.body['next_cursor'] ? `&cursor=${page.body['next_cursor']}` : '';
+    } while (cursor);
+    expect(new Set(seen.map((row) => row.id)).size).toBe(5);
+    expect(seen.map((row) => row.last_four).sort()).toEqual(codes.map((code) => code.slice(-4)).sort());
+    expect(rowsOf(await api.call('GET', `${BATCHES}/${id}/codes?state=used`))).toHaveLength(1);
+    expect(rowsOf(await api.call('GET', `${BATCHES}/${id}/codes?state=unused`))).toHaveLength(4);
+  });
+
+  test('one that is withdrawn says so to whoever types it; the others of the batch still work', async () => {
+    const org = await api.org();
+    const { id, codes } = await batchOf({ count: 2 });
+    const [wrong = '', right = ''] = codes;
+    const row = rowsOf(await api.call('GET', `${BATCHES}/${id}/codes?last_four=${wrong.slice(-4)}`))[0];
+    const path = `${BATCHES}/${id}/codes/${row?.id}/disable`;
+    const disabled = await Promise.all([1, 2, 3].map(() => api.call('POST', path)));
+    expect(disabled.map(({ status, body }) => [status, body['state']])).toEqual(Array(3).fill([200, 'disabled']));
+    const refused = await redeem(org, wrong);
+    expect([refused.status, refused.body['code']]).toEqual([410, 'code_disabled']);
+    expect((await redeem(org, right)).status).toBe(200);
+    expect((await api.call('GET', `${BATCHES}/${id}`)).body).toMatchObject({
+      used: 1,
+      disabled: 1,
+      unused: 0,
+      expired: 0,
+      status: 'active',
+    });
+    const lines = await linesOf('code.disable', id);
+    expect(lines.map(({ details }) => details)).toEqual([{ code_id: row?.id, last_four: wrong.slice(-4) }]);
+    expect(await available(org)).toMatchObject({ credits: '2.5' });
+  });
+
+  test('one that was redeemed cannot be withdrawn, and the answer names the grant', async () => {
+    const org = await api.org();
+    const { id, codes } = await batchOf({ count: 1 });
+    const grant = (await redeem(org, codes[0])).body['grant_id'];
+    const [row] = rowsOf(await api.call('GET', `${BATCHES}/${id}/codes`));
+    const late = await api.call('POST', `${BATCHES}/${id}/codes/${row?.id}/disable`);
+    expect([late.status, late.body['code']]).toEqual([409, 'code_already_used']);
+    expect(late.body['detail']).toContain(grant);
+    expect(await linesOf('code.disable', id)).toEqual([]);
+    expect(await available(org)).toMatchObject({ credits: '2.5' });
+  });
+
+  test('of redeeming and withdrawing at once exactly one happens', async () => {
+    const org = await api.org();
+    const { id, codes } = await batchOf({ count: 5, credits: 1 });
+    const ids = new Map(rowsOf(await api.call('GET', `${BATCHES}/${id}/codes`)).map((row) => [row.last_four, row.id]));
+    const pairs = await Promise.all(
+      codes.map((code) => Promise.all([redeem(org, code), api.call('POST', `${BATCHES}/${id}/codes/${ids.get(code.slice(-4))}/disable`)])),
+    );
+    for (const [redeemed, withdrawn] of pairs)
+      expect([redeemed.status, withdrawn.status].sort()).toSatisfy(([low, high]) => low === 200 && (high === 409 || high === 410));
+    const won = pairs.filter(([redeemed]) => redeemed.status === 200).length;
+    expect(await available(org)).toMatchObject({ micro: won * 1_000_000 });
+    expect((await api.call('GET', `${BATCHES}/${id}`)).body).toMatchObject({ used: won, disabled: 5 - won });
+  });
+
+  test('a batch that is disabled takes all its unused codes with it, each of which says so', async () => {
+    const org = await api.org();
+    const { id, codes } = await batchOf({ count: 3 });
+    await redeem(org, codes[0]);
+    const disabled = await api.call('POST', `${BATCHES}/${id}/disable`);
+    expect(disabled.body).toMatchObject({ used: 1, disabled: 2, unused: 0 });
+    const rows = rowsOf(await api.call('GET', `${BATCHES}/${id}/codes`));
+    expect(rows.map((row) => row.state).sort()).toEqual(['disabled', 'disabled', 'used']);
+    for (const code of codes.slice(1)) expect((await redeem(org, code)).body['code']).toBe('code_disabled');
   });
 });

@@ -122,6 +122,8 @@ POST   /api/v1/admin/code-batches                           · - · - · AF · p
 GET    /api/v1/admin/code-batches/{batch}                   · - · - · ASF ·
 POST   /api/v1/admin/code-batches/{batch}/disable           · - · - · AF ·
 GET    /api/v1/admin/code-batches/{batch}/redemptions       · - · - · ASF ·
+GET    /api/v1/admin/code-batches/{batch}/codes             · - · - · ASF ·
+POST   /api/v1/admin/code-batches/{batch}/codes/{code}/disable · - · - · AF ·
 GET    /api/v1/admin/prices                                 · - · - · ASF ·
 GET    /api/v1/admin/prices/versions                        · - · - · ASF ·
 GET    /api/v1/admin/prices/versions/{version}              · - · - · ASF ·
