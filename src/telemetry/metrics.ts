@@ -48,7 +48,13 @@ export function createMetrics(options: { readonly defaults: boolean } = { defaul
     poison: counter('farebox_poison_rows_total', 'Charges set aside because they could not be booked'),
     sweptHolds: counter('farebox_swept_holds_total', 'Holds ended by the sweep because their owner vanished'),
     heals: counter('farebox_heals_total', 'Reloads of the hot store from Postgres'),
-    configErrors: gauge('farebox_config_invalid', '1 while the configuration file on disk is not the one in force'),
+    // Every process reads the same file: their sum would be no 1.
+    configErrors: new Gauge({
+      name: 'farebox_config_invalid',
+      help: '1 while the configuration file on disk is not the one in force',
+      aggregator: 'max',
+      registers,
+    }),
     priceVersion: gauge('farebox_price_version_info', 'The price version in force', ['version']),
     credits: (micro: number) => micro * MICRO_TO_CREDITS,
   };
