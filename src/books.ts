@@ -25,6 +25,7 @@ export function createLedgerPort(db: Database, store: CreditStore): LedgerPort {
     dropAside: (command) => dropAside({ db, store }, command),
     wallet: (orgId) => wallet(db, store, orgId),
     meter: (batch) => chargeMeters(db, store, batch),
+    reconcileOrg: async (orgId) => (await import('./ledger/reconcileOrg.js')).reconcileOrg({ db, store, orgId }),
     reconcile: async () => (await import('./ledger/reconcile.js')).reconcile({ db, store }),
   };
 }

@@ -8,6 +8,7 @@ import type { PriceSource } from '../domain/prices.js';
 import type { CompatSettings, CreditSettings, PricingSettings } from '../domain/settings.js';
 import type { Deducted } from '../ledger/deduct.js';
 import type { MeterCharge, Metered } from '../ledger/meter.js';
+import type { OrgReconciliation } from '../ledger/reconcileOrg.js';
 import type { Resolved } from '../ledger/setAside.js';
 import type { PriceBook } from '../pricing/book.js';
 import type { TokenCounter } from '../pricing/tokens.js';
@@ -64,6 +65,8 @@ export interface LedgerPort {
   dropAside(command: { readonly id: number; readonly actor: string; readonly reason: string }): Promise<Resolved>;
   wallet(orgId: OrgId): Promise<Wallet | undefined>;
   reconcile(): Promise<Reconciliation>;
+  /** The same for one organization, with every figure it compared; undefined when there is no such organization. */
+  reconcileOrg(orgId: OrgId): Promise<OrgReconciliation | undefined>;
   /** Charges events that happened outside `/v1`, all or none. */
   meter(batch: { readonly orgId: OrgId; readonly events: readonly MeterCharge[]; readonly nowMs: number }): Promise<Metered>;
 }

@@ -33,15 +33,15 @@ async function compareOne(db: Database, store: CreditStore, orgId: OrgId, attemp
     const hot = await store.inspect(orgId);
     const row = await db.one<BookRow>(`${BOOKS} where b.org_id = $1`, [orgId], { idempotent: true });
     if (!row) return [];
-    if (hot && 'kind' in hot)
-      return [finding(orgId, 'an answer', hot.reason, `the hot store could not be asked about ${orgId}: ${hot.reason}`)];
+    if (hot && 'kind' in hot) return [unanswered(orgId, hot.reason)];
     const faults = differences(orgId, row, hot);
     if (faults.length === 0 || i >= attempts) return faults;
     await new Promise((go) => setTimeout(go, LOOK_AGAIN_MS));
   }
 }
 
-function differences(orgId: OrgId, row: BookRow, hot: OrgState | undefined): Finding[] {
+/** What the hot store says of an organization, against what its books say and against itself. */
+export function differences(orgId: OrgId, row: Pick<BookRow, 'avail' | 'version'>, hot: OrgState | undefined): Finding[] {
   if (!hot) return [finding(orgId, 'known', 'missing', `the hot store does not know ${orgId}, so it cannot spend`)];
   const faults: Finding[] = [];
   const { avail, balanceVersion } = hot.balance;
@@ -62,6 +62,9 @@ function differences(orgId: OrgId, row: BookRow, hot: OrgState | undefined): Fin
     faults.push(finding(orgId, pend, hot.pend, `the hot store counts ${hot.pend} as pending for ${orgId}, its settlements make ${pend}`));
   return faults;
 }
+
+export const unanswered = (orgId: OrgId, reason: string): Finding =>
+  finding(orgId, 'an answer', reason, `the hot store could not be asked about ${orgId}: ${reason}`);
 
 const finding = (subject: string, expected: string | number, found: string | number, sentence: string): Finding => ({
   check: NAME,

@@ -56,6 +56,7 @@ DELETE /api/v1/orgs/{org}                                   · org.delete · - �
 GET    /api/v1/orgs/{org}/audit                             · org.manage · - · ASF ·
 GET    /api/v1/orgs/{org}/balance                           · credits.read · balance:read · ASF ·
 GET    /api/v1/orgs/{org}/statement                         · credits.read · balance:read · ASF ·
+GET    /api/v1/orgs/{org}/reconciliation                    · credits.read · balance:read · ASF ·
 GET    /api/v1/orgs/{org}/grants                            · credits.read · balance:read · ASF ·
 GET    /api/v1/orgs/{org}/events                            · credits.read · balance:read · ASF ·
 POST   /api/v1/orgs/{org}/redemptions                       · credits.redeem · topups:write · A · key
