@@ -4,7 +4,7 @@ import type { Entry, Segment } from './entries.js';
 
 export interface WriterOptions {
   readonly folder: string;
-  readonly segmentBytes?: number;
+  readonly segmentBytes: number;
   /** 0 = leave it to the operating system. */
   readonly syncMs?: number;
   onTrouble(words: string | null): void;
@@ -15,7 +15,6 @@ export const SEGMENT_NAME = /^\d{12}\.journal$/;
 /** Nobody else on the machine needs to know who asks for what. */
 export const MINE = 0o600;
 
-const SEGMENT_BYTES = 16 * 1024 * 1024;
 const TRY_AGAIN_MS = 1_000;
 const SOON_MS = 20;
 
@@ -43,7 +42,7 @@ export class Writer {
   };
 
   constructor(options: WriterOptions) {
-    const { folder, segmentBytes = SEGMENT_BYTES } = options;
+    const { folder, segmentBytes } = options;
     this.folder = folder;
     this.segmentBytes = segmentBytes;
     this.options = options;

@@ -51,16 +51,20 @@ export interface Left {
   readonly damaged: number;
 }
 
-export interface JournalOptions extends WriterOptions {
+export interface JournalOptions extends Omit<WriterOptions, 'segmentBytes'> {
+  readonly segmentBytes?: number;
   readonly bytesMax?: number;
 }
 
 const BYTES_MAX = 1024 * 1024 * 1024;
+const SEGMENT_BYTES = 16 * 1024 * 1024;
+/** The file that is being written is never deleted, so it must never be all that may be kept. */
+const SEGMENTS_LEAST = 8;
 
 export function openJournal(options: JournalOptions): Journal {
-  const { folder, bytesMax = BYTES_MAX } = options;
+  const { folder, bytesMax = BYTES_MAX, segmentBytes = Math.min(SEGMENT_BYTES, Math.ceil(bytesMax / SEGMENTS_LEAST)) } = options;
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const writer = new Writer(options);
+  const writer = new Writer({ ...options, segmentBytes });
   const entries = new Entries();
   const note = (line: HeldLine | SettledLine, known: Entry | undefined): Entry => {
     const entry = known ?? newEntry(line);

@@ -196,6 +196,18 @@ test('beyond its bound it takes no new promises, until enough of the old ones ar
   expect(trouble).toEqual([]);
 });
 
+test('a bound smaller than a file of the journal would be is reached, and left again when everything is booked', async () => {
+  const journal = start({ bytesMax: 100_000 });
+  const entries: Entry[] = [];
+  while (journal.writable && entries.length < 5_000) {
+    entries.push(settle(journal, newRequestId(), 1));
+    await written(journal);
+  }
+  expect(entries.length).toBeLessThan(2_000);
+  for (const entry of entries) journal.confirmed(entry);
+  expect(journal.writable).toBe(true);
+});
+
 test('a disk that takes no more is announced once, stops new promises, loses nothing and is announced again when it is over', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout'] });
   const disk = mountedDisk();
