@@ -20,8 +20,9 @@ export async function changeQuota(what: {
   /** null: the one the token has; the total if it has none. */
   window: QuotaWindow | null;
   ifMatch: string | null;
+  isBounded: boolean;
 }): Promise<ChangedQuota> {
-  const { ctx, orgId, tokenId, ownerId, op, amount, ifMatch } = what;
+  const { ctx, orgId, tokenId, ownerId, op, amount, ifMatch, isBounded } = what;
   const token = await readToken({ ctx, orgId, tokenId, ownerId });
   if (!token) return { kind: 'unknown_token' };
   const caps = new Map<QuotaWindow, number | null>([
@@ -32,7 +33,7 @@ export async function changeQuota(what: {
   ]);
   const window = what.window ?? [...caps].find(([, cap]) => cap !== null)?.[0] ?? 'total';
   const column = `quota_${window}`;
-  const update = { ctx, orgId, tokenId, ownerId, action: 'token.update', ifMatch } as const;
+  const update = { ctx, orgId, tokenId, ownerId, action: 'token.update', ifMatch, isBounded } as const;
   if (op === 'set') return updateToken({ ...update, changes: { [column]: amount } });
   if (caps.get(window) === null && token.status !== 'revoked') return { kind: 'unlimited', window };
   return updateToken({ ...update, changes: {}, add: { [column]: amount } });

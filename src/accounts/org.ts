@@ -11,6 +11,8 @@ export interface Org {
   readonly price_group: string;
   readonly prices: Readonly<Record<string, unknown>> | null;
   readonly time_zone: string;
+  /** What a quota of a token may be at most, for whoever does not manage the organization. */
+  readonly max_token_quota: number | null;
   /** Its members are out; set back when an operator makes it active again. */
   readonly closed_at: string | null;
   readonly created_at: string;
@@ -22,7 +24,16 @@ export interface Org {
 export type OrgChanges = Partial<
   Pick<
     Org,
-    'name' | 'status' | 'overdraft' | 'monthly_limit' | 'limit_action' | 'critical_ceiling' | 'price_group' | 'prices' | 'time_zone'
+    | 'name'
+    | 'status'
+    | 'overdraft'
+    | 'monthly_limit'
+    | 'limit_action'
+    | 'critical_ceiling'
+    | 'price_group'
+    | 'prices'
+    | 'time_zone'
+    | 'max_token_quota'
   >
 >;
 

@@ -28,8 +28,9 @@ export async function updateOrg(what: {
       select org_id, ${ORG_VIEW} as view, to_jsonb(o) - '${QUIET}'::text[] as facts from o
     ), changed as (
       update organizations t set
-        (name, status, overdraft, monthly_limit, limit_action, critical_ceiling, price_group, prices, time_zone) = (
-          select r.name, r.status, r.overdraft, r.monthly_limit, r.limit_action, r.critical_ceiling, r.price_group, r.prices, r.time_zone
+        (name, status, overdraft, monthly_limit, limit_action, critical_ceiling, price_group, prices, time_zone, max_token_quota) = (
+          select r.name, r.status, r.overdraft, r.monthly_limit, r.limit_action, r.critical_ceiling, r.price_group, r.prices, r.time_zone,
+            r.max_token_quota
           from jsonb_populate_record(t, $2::text::jsonb) r),
         closed_at = case when $2::text::jsonb->>'status' = 'active' then null else t.closed_at end,
         limits_changed_by = case when $2::text::jsonb ?| array['monthly_limit', 'limit_action', 'critical_ceiling'] then $4 else t.limits_changed_by end

@@ -41,6 +41,8 @@ export const OrgSchema = z
     group: z.string(),
     prices: z.record(z.string(), z.unknown()).nullable(),
     time_zone: z.string(),
+    /** What a quota of a token may be at most, for whoever makes tokens but does not manage the organization. */
+    max_token_quota: AmountOutSchema.nullable(),
     /** Null while it is open. Closed: suspended, nobody belongs to it, the books stay. */
     closed_at: TimeOut.nullable(),
     created_at: TimeOut,
@@ -80,6 +82,7 @@ const OrgPatch = z.strictObject({
   group: text(100).optional(),
   prices: z.record(z.string().min(1).max(256), z.unknown()).nullable().optional(),
   time_zone: TimeZoneIn.optional(),
+  max_token_quota: AmountIn.nullable().optional(),
   reason: text(500).optional().openapi({ description: 'For the audit log.' }),
 });
 
@@ -267,6 +270,7 @@ export function orgOut(deps: ApiDeps, org: Org): z.input<typeof OrgSchema> {
     group: org.price_group,
     prices: org.prices,
     time_zone: org.time_zone,
+    max_token_quota: org.max_token_quota === null ? null : shown(deps, org.max_token_quota),
     closed_at: timeOutOrNull(org.closed_at),
     created_at: timeOut(org.created_at),
     updated_at: timeOut(org.updated_at),

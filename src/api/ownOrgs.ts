@@ -1,13 +1,14 @@
 import { z } from '@hono/zod-openapi';
 import { closeOrg } from '../accounts/closeOrg.js';
 import { createOwnOrg, OWN_ORGS_MAX } from '../accounts/createOwnOrg.js';
+import type { OrgChanges } from '../accounts/org.js';
 import { updateOrg } from '../accounts/updateOrg.js';
 import { contextFor } from './context.js';
 import { type ApiDeps, shown } from './deps.js';
 import { noSuchOrg, OrgParams, OrgSchema, orgOut, TimeZoneIn, updatedOut } from './orgs.js';
 import { conflict, creditsAway, idempotencyMismatch, notInForce } from './problem.js';
 import { answer, type Route, route } from './route.js';
-import { AmountOutSchema, text } from './schemas.js';
+import { AmountIn, AmountOutSchema, text } from './schemas.js';
 import { noSession } from './sessions.js';
 
 const ClosedSchema = z
@@ -56,15 +57,18 @@ const updateRoute = (deps: ApiDeps): Route =>
     method: 'patch',
     path: '/api/v1/orgs/{org}',
     permission: 'org.manage',
-    summary: 'Give the organization another name or time zone',
+    summary: 'Give the organization another name or time zone, or its tokens a ceiling for their quotas',
     tag: 'organizations',
     params: OrgParams,
-    body: z.strictObject({ name: text(200).optional(), time_zone: TimeZoneIn.optional() }),
+    body: z.strictObject({
+      name: text(200).optional(),
+      time_zone: TimeZoneIn.optional(),
+      max_token_quota: AmountIn.nullable().optional(),
+    }),
     conditional: true,
     answers: { 200: { description: 'The organization as it is now', schema: OrgSchema } },
     handle: async ({ params, body, actor, ifMatch }) => {
-      const { name, time_zone } = body;
-      const changes = { ...(name === undefined ? {} : { name }), ...(time_zone === undefined ? {} : { time_zone }) };
+      const changes = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined)) as OrgChanges;
       return updatedOut(deps, await updateOrg({ ctx: contextFor(deps, actor), orgId: params.org, changes, ifMatch }));
     },
   });

@@ -10,7 +10,7 @@ import { conflict } from './problem.js';
 import { type Method, type Route, route } from './route.js';
 import { AmountIn } from './schemas.js';
 import { TokenParams, TokenSchema, TokenWithSecretSchema } from './tokenShape.js';
-import { tokenAnswer } from './tokens.js';
+import { isBounded, tokenAnswer } from './tokens.js';
 
 const GRACE_SECONDS_MAX = 30 * 24 * 3600;
 
@@ -85,7 +85,7 @@ const quota = (deps: ApiDeps): Route =>
     body: z.strictObject({ op: z.enum(['set', 'add']), amount: AmountIn, window: z.enum(QUOTA_WINDOWS).optional() }),
     conditional: true,
     answers: { 200: { description: 'The token as it is now', schema: TokenSchema } },
-    handle: async ({ params, body, actor, reach, ifMatch }) => {
+    handle: async ({ params, body, actor, reach, may, ifMatch }) => {
       const { op, amount, window = null } = body;
       const changed = await changeQuota({
         ctx: contextFor(deps, actor),
@@ -96,6 +96,7 @@ const quota = (deps: ApiDeps): Route =>
         amount,
         window,
         ifMatch,
+        isBounded: isBounded(may),
       });
       if (changed.kind !== 'unlimited') return tokenAnswer(deps, changed);
       return conflict('quota_unlimited', `This token has no ${changed.window} quota to add to. Give it one with op "set".`);

@@ -1,7 +1,9 @@
 import { z } from '@hono/zod-openapi';
+import type { AboveCeiling } from '../accounts/ceiling.js';
 import { QUOTA_WINDOWS, type QuotaWindow } from '../accounts/quota.js';
 import type { Token, TokenChanges } from '../accounts/token.js';
 import { type ApiDeps, shown } from './deps.js';
+import { invalid, type Problem } from './problem.js';
 import { AmountIn, AmountOutSchema, TimeOut, timeOutOrNull } from './schemas.js';
 
 /** `never`: one amount for the whole life of the token. */
@@ -47,6 +49,31 @@ export function quotasColumns(quotas: z.output<typeof QuotasIn> | null): TokenCh
   if (quotas === null) return NONE;
   const named = QUOTA_WINDOWS.filter((window) => quotas[window] !== undefined);
   return Object.fromEntries(named.map((window) => [`quota_${window}`, quotas[window]]));
+}
+
+type Above = AboveCeiling['quotas'][number];
+
+/** Where in a body a quota stands, however it was written. */
+export const quotaPointer =
+  (body: { readonly quota?: unknown; readonly quotas?: unknown }) =>
+  (quota: Above): string => {
+    if (quota === 'none') return body.quotas === undefined ? '/quota' : '/quotas';
+    if (body.quotas !== undefined) return `/quotas/${quota}`;
+    return typeof body.quota === 'object' && body.quota !== null ? '/quota/amount' : '/quota';
+  };
+
+export function aboveCeiling(deps: ApiDeps, { ceiling, quotas }: AboveCeiling, pointerOf: (quota: Above) => string): Problem {
+  const most = `${shown(deps, ceiling).credits} credits`;
+  return invalid(
+    quotas.map((quota) => ({
+      pointer: pointerOf(quota),
+      code: 'above_ceiling',
+      message:
+        quota === 'none'
+          ? `Give the token a quota of at most ${most}: the organization's max_token_quota. Who manages the organization can change that.`
+          : `At most ${most}: the organization's max_token_quota. Who manages the organization can change that.`,
+    })),
+  );
 }
 
 type QuotaOut = z.input<typeof QuotaSchema> | null;

@@ -26,6 +26,7 @@ import {
 } from './problem.js';
 import { type Answer, answer, type Caller, idParam, type Route, route } from './route.js';
 import { CursorQuery, LimitQuery, pageSchema, text } from './schemas.js';
+import { aboveCeiling, quotaPointer } from './tokenQuotas.js';
 import {
   changesOf,
   TokenCreate,
@@ -73,10 +74,11 @@ const createRoute = (deps: ApiDeps): Route =>
         return invalid([{ pointer: '/expires_at', code: 'in_the_past', message: 'This time has passed already.' }]);
       const key = idempotencyKey === null ? undefined : { scope: `tokens:${params.org}`, key: idempotencyKey, request: body };
       const input = { ...changesOf(body), name: body.name };
-      const made = await createToken({ ctx: contextFor(deps, actor), orgId: params.org, input, key });
+      const made = await createToken({ ctx: contextFor(deps, actor), orgId: params.org, input, key, isBounded: isBounded(may) });
       if (made.kind === 'unknown_org') return noSuchOrg();
       if (made.kind === 'idempotency_mismatch') return idempotencyMismatch();
       if (made.kind === 'too_many_tokens') return tooManyTokens();
+      if (made.kind === 'above_ceiling') return aboveCeiling(deps, made, quotaPointer(body));
       if (made.effect === 'unavailable') return notInForce(`The token ${made.token.token_id}`);
       const { token, secret } = made;
       const { id, ...rest } = tokenOut(deps, token);
@@ -157,10 +159,9 @@ const updateRoute = (deps: ApiDeps): Route =>
       if (unfit) return unfit;
       const changes = changesOf(body);
       const ctx = contextFor(deps, actor);
-      return tokenAnswer(
-        deps,
-        await updateToken({ ctx, orgId: params.org, tokenId: params.token, ...reach, action: 'token.update', changes, ifMatch }),
-      );
+      const of = { ctx, orgId: params.org, tokenId: params.token, ...reach, isBounded: isBounded(may) };
+      const updated = await updateToken({ ...of, action: 'token.update', changes, ifMatch });
+      return updated.kind === 'above_ceiling' ? aboveCeiling(deps, updated, quotaPointer(body)) : tokenAnswer(deps, updated);
     },
   });
 
@@ -171,6 +172,8 @@ export function tokenAnswer(deps: ApiDeps, updated: UpdatedToken, more: Readonly
       return noSuchToken();
     case 'revoked':
       return conflict('token_revoked', 'This token is revoked, and stays so. Make a new one.');
+    case 'above_ceiling':
+      return aboveCeiling(deps, updated, () => '/amount');
     case 'changed':
       return changedMeanwhile(tokenOut(deps, updated.token), `"${updated.token.etag}"`);
     case 'updated':
@@ -182,5 +185,8 @@ export function tokenAnswer(deps: ApiDeps, updated: UpdatedToken, more: Readonly
 /** What goes on where others stop is a matter of the limits. */
 const criticalProblem = ({ critical }: { readonly critical?: boolean | undefined }, may: Caller['may']): Problem | undefined =>
   critical && !may('limits.write') ? forbidden({ permission: 'limits.manage' }) : undefined;
+
+/** Who manages the organization could lift its ceiling, so for them it is none. */
+export const isBounded = (may: Caller['may']): boolean => may('org.manage') === null;
 
 const noSuchToken = (): Problem => notFound('There is no token with this id.');

@@ -188,6 +188,7 @@ export const organizations = pgTable('organizations', {
   limits_changed_by: text(),
   made_by: text(),
   closed_at: moment(),
+  max_token_quota: whole(),
 });
 
 export const poisonRows = pgTable('poison_rows', {
