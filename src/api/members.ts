@@ -1,23 +1,15 @@
 import { z } from '@hono/zod-openapi';
 import { type MemberPerson, peopleOf } from '../accounts/people/memberPeople.js';
 import { readOrg } from '../accounts/readOrg.js';
-import {
-  changeRole,
-  listMembers,
-  type Member,
-  type MemberRefusal,
-  readMember,
-  removeMember,
-  setMemberQuota,
-  type TokensOfLeaver,
-} from '../accounts/roles/members.js';
+import { changeMember } from '../accounts/roles/changeMember.js';
+import { listMembers, type Member, type MemberRefusal, readMember, removeMember, type TokensOfLeaver } from '../accounts/roles/members.js';
 import { QUOTA_TOKENS_MAX } from '../accounts/token.js';
 import { isOrgId, isPersonId } from '../domain/ids.js';
 import { contextFor } from './context.js';
 import { createCursors } from './cursor.js';
 import { type ApiDeps, shown } from './deps.js';
 import { noSuchOrg } from './orgs.js';
-import { badCursor, conflict, invalid, notFound, notInForce, type Problem, stepUpRequired } from './problem.js';
+import { badCursor, changedMeanwhile, conflict, invalid, notFound, notInForce, type Problem, stepUpRequired } from './problem.js';
 import { beyondOwnRole } from './roles.js';
 import { type Answer, answer, idParam, type Route, route } from './route.js';
 import { AmountIn, AmountOutSchema, CursorQuery, LimitQuery, pageSchema, TimeOut, timeOut, timeOutOrNull } from './schemas.js';
@@ -48,7 +40,13 @@ const MemberParams = OrgParams.extend({ person: idParam(isPersonId, 'usr_019ab0f
 const TokensOf = z.enum(['keep', 'reassign', 'revoke']);
 const RemovedSchema = z.strictObject({ removed: z.literal(true), tokens: z.int() });
 
-export const memberRoutes = (deps: ApiDeps): readonly Route[] => [listRoute(deps), changeRoute(deps), removeRoute(deps), leaveRoute(deps)];
+export const memberRoutes = (deps: ApiDeps): readonly Route[] => [
+  listRoute(deps),
+  readRoute(deps),
+  changeRoute(deps),
+  removeRoute(deps),
+  leaveRoute(deps),
+];
 
 function listRoute(deps: ApiDeps): Route {
   const cursors = createCursors(deps.pepper);
@@ -84,37 +82,48 @@ function listRoute(deps: ApiDeps): Route {
   });
 }
 
+const readRoute = (deps: ApiDeps): Route =>
+  route({
+    method: 'get',
+    path: '/api/v1/orgs/{org}/members/{person}',
+    permission: 'members.read',
+    summary: 'One member',
+    tag: 'members',
+    params: MemberParams,
+    answers: { 200: { description: 'The member', schema: MemberSchema } },
+    handle: async ({ params, actor }) => {
+      const ctx = contextFor(deps, actor);
+      const member = await readMember({ ctx, orgId: params.org, personId: params.person });
+      if (!member) return noSuchMember();
+      return answer(200, await withPerson(deps, member, ctx), { etag: `"${member.etag}"` });
+    },
+  });
+
 const changeRoute = (deps: ApiDeps): Route =>
   route({
     method: 'patch',
     path: '/api/v1/orgs/{org}/members/{person}',
     permission: 'members.write',
-    summary: 'Give a member another role, or a monthly quota that all of their tokens share; in force for the very next request',
+    summary:
+      'Give a member another role, a monthly quota that all of their tokens share, or both at once; in force for the very next request',
     tag: 'members',
     params: MemberParams,
     body: z.strictObject({
       role_id: z.string().max(40, 'This is not the id of a role.').optional(),
       monthly_quota: AmountIn.nullable().optional(),
     }),
+    conditional: true,
     answers: { 200: { description: 'The member as it is now', schema: MemberSchema } },
-    handle: async ({ params, body, actor }) => {
+    handle: async ({ params, body, actor, ifMatch }) => {
       const ctx = contextFor(deps, actor);
-      const of = { ctx, orgId: params.org, personId: params.person };
-      const before = await readMember(of);
-      if (!before) return noSuchMember();
-      if (body.role_id !== undefined && body.role_id !== before.role_id) {
-        const changed = await changeRole({ ...of, roleId: body.role_id });
-        if (changed.kind !== 'changed') return refusedMember(changed);
-      }
-      if (body.monthly_quota !== undefined) {
-        const changed = await setMemberQuota({ ...of, monthlyQuota: body.monthly_quota });
-        if (changed.kind === 'too_many_tokens') return tooManyTokens();
-        if (changed.kind !== 'changed') return refusedMember(changed);
-        if (changed.effect === 'unavailable') return notInForce('The quota');
-      }
-      const after = await readMember(of);
-      if (!after) return noSuchMember();
-      return answer(200, memberOut(deps, after, (await peopleOf(ctx, [params.person])).get(params.person)));
+      const changes = { roleId: body.role_id, monthlyQuota: body.monthly_quota };
+      const changed = await changeMember({ ctx, orgId: params.org, personId: params.person, changes, ifMatch });
+      if (changed.kind === 'too_many_tokens') return tooManyTokens();
+      if (changed.kind !== 'changed' && changed.kind !== 'changed_meanwhile') return refusedMember(changed);
+      const shown = await withPerson(deps, changed.member, ctx);
+      const etag = `"${changed.member.etag}"`;
+      if (changed.kind === 'changed_meanwhile') return changedMeanwhile(shown, etag);
+      return changed.effect === 'unavailable' ? notInForce('The quota') : answer(200, shown, { etag });
     },
   });
 
@@ -183,6 +192,9 @@ export const tooManyTokens = (): Problem =>
   );
 
 const noSuchMember = (): Problem => notFound('Nobody with this id belongs to this organization.');
+
+const withPerson = async (deps: ApiDeps, member: Member, ctx: ReturnType<typeof contextFor>) =>
+  memberOut(deps, member, (await peopleOf(ctx, [member.person_id])).get(member.person_id));
 
 const memberOut = (deps: ApiDeps, member: Member, person: MemberPerson | undefined): z.input<typeof MemberSchema> => ({
   person_id: member.person_id,

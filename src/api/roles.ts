@@ -1,12 +1,12 @@
 import { z } from '@hono/zod-openapi';
 import { readOrg } from '../accounts/readOrg.js';
-import { createRole, deleteRole, listRoles, type Role, updateRole } from '../accounts/roles/customRoles.js';
+import { createRole, deleteRole, listRoles, type Role, readRole, updateRole } from '../accounts/roles/customRoles.js';
 import { PERMISSIONS, type Permission } from '../accounts/roles/permissions.js';
 import { isOrgId, isRoleId } from '../domain/ids.js';
 import { contextFor } from './context.js';
 import type { ApiDeps } from './deps.js';
 import { noSuchOrg } from './orgs.js';
-import { conflict, notFound, type Problem, refused } from './problem.js';
+import { changedMeanwhile, conflict, notFound, type Problem, refused } from './problem.js';
 import { answer, idParam, type Route, route } from './route.js';
 import { TimeOut, text, timeOut } from './schemas.js';
 
@@ -31,7 +31,17 @@ const Permissions = z
 const OrgParams = z.object({ org: idParam(isOrgId, 'org_07Ab12Cd34Ef56Gh') });
 const RoleParams = OrgParams.extend({ role: idParam(isRoleId, 'role_07Ab12Cd34Ef56') });
 
-export const roleRoutes = (deps: ApiDeps): readonly Route[] => [listRoute(deps), createRoute(deps), updateRoute(deps), deleteRoute(deps)];
+const PRESET = /^[a-z]{1,20}$/;
+const isAnyRole = (text: string): text is string => PRESET.test(text) || isRoleId(text);
+const AnyRoleParams = OrgParams.extend({ role: idParam(isAnyRole, 'role_07Ab12Cd34Ef56') });
+
+export const roleRoutes = (deps: ApiDeps): readonly Route[] => [
+  listRoute(deps),
+  createRoute(deps),
+  readRoute(deps),
+  updateRoute(deps),
+  deleteRoute(deps),
+];
 
 const listRoute = (deps: ApiDeps): Route =>
   route({
@@ -77,8 +87,26 @@ const createRoute = (deps: ApiDeps): Route =>
         case 'beyond_own_role':
           return beyondOwnRole();
         case 'created':
-          return answer(201, roleOut(made.role), { location: `/api/v1/orgs/${params.org}/roles/${made.role.role_id}` });
+          return answer(201, roleOut(made.role), {
+            etag: `"${made.role.etag}"`,
+            location: `/api/v1/orgs/${params.org}/roles/${made.role.role_id}`,
+          });
       }
+    },
+  });
+
+const readRoute = (deps: ApiDeps): Route =>
+  route({
+    method: 'get',
+    path: '/api/v1/orgs/{org}/roles/{role}',
+    permission: 'members.read',
+    summary: 'One role: a preset by its name, or one of your own',
+    tag: 'members',
+    params: AnyRoleParams,
+    answers: { 200: { description: 'The role', schema: RoleSchema } },
+    handle: async ({ params, actor }) => {
+      const role = await readRole({ ctx: contextFor(deps, actor), orgId: params.org, roleId: params.role });
+      return role ? answer(200, roleOut(role), { etag: `"${role.etag}"` }) : noSuchRole();
     },
   });
 
@@ -91,9 +119,10 @@ const updateRoute = (deps: ApiDeps): Route =>
     tag: 'members',
     params: RoleParams,
     body: z.strictObject({ name: text(100).optional(), permissions: Permissions.optional() }),
+    conditional: true,
     answers: { 200: { description: 'The role as it is now', schema: RoleSchema } },
-    handle: async ({ params, body, actor }) => {
-      const changed = await updateRole({ ctx: contextFor(deps, actor), orgId: params.org, roleId: params.role, changes: body });
+    handle: async ({ params, body, actor, ifMatch }) => {
+      const changed = await updateRole({ ctx: contextFor(deps, actor), orgId: params.org, roleId: params.role, changes: body, ifMatch });
       switch (changed.kind) {
         case 'unknown_role':
           return noSuchRole();
@@ -101,8 +130,10 @@ const updateRoute = (deps: ApiDeps): Route =>
           return nameTaken();
         case 'beyond_own_role':
           return beyondOwnRole();
+        case 'changed_meanwhile':
+          return changedMeanwhile(roleOut(changed.role), `"${changed.role.etag}"`);
         case 'changed':
-          return answer(200, roleOut(changed.role));
+          return answer(200, roleOut(changed.role), { etag: `"${changed.role.etag}"` });
       }
     },
   });

@@ -96,7 +96,8 @@ POST   /api/v1/orgs/{org}/management-keys/{key}/rotate      · org.manage · - �
 GET    /api/v1/orgs/{org}/two-factor                        · org.manage · - · A ·
 PUT    /api/v1/orgs/{org}/two-factor                        · org.manage · - · A · proof
 GET    /api/v1/orgs/{org}/members                           · members.manage · members:read · ASF ·
-PATCH  /api/v1/orgs/{org}/members/{person}                  · members.manage · members:write · A ·
+GET    /api/v1/orgs/{org}/members/{person}                  · members.manage · members:read · ASF ·
+PATCH  /api/v1/orgs/{org}/members/{person}                  · members.manage · members:write · A · etag
 DELETE /api/v1/orgs/{org}/members/{person}                  · members.manage · members:write · A ·
 POST   /api/v1/orgs/{org}/leave                             · self · - · - ·
 GET    /api/v1/orgs/{org}/invites                           · members.manage · members:read · ASF ·
@@ -105,7 +106,8 @@ POST   /api/v1/orgs/{org}/invites/{invite}/resend           · members.manage ·
 DELETE /api/v1/orgs/{org}/invites/{invite}                  · members.manage · members:write · A ·
 GET    /api/v1/orgs/{org}/roles                             · members.manage · members:read · ASF ·
 POST   /api/v1/orgs/{org}/roles                             · members.manage · members:write · A ·
-PATCH  /api/v1/orgs/{org}/roles/{role}                      · members.manage · members:write · A ·
+GET    /api/v1/orgs/{org}/roles/{role}                      · members.manage · members:read · ASF ·
+PATCH  /api/v1/orgs/{org}/roles/{role}                      · members.manage · members:write · A · etag
 DELETE /api/v1/orgs/{org}/roles/{role}                      · members.manage · members:write · A ·
 
 GET    /api/v1/admin/orgs                                   · - · - · ASF ·

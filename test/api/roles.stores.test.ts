@@ -76,3 +76,47 @@ describe('roles of an organization', () => {
     expect((await api.call('GET', roles('org_07AAAAAAAAAAAAAA'))).status).toBe(404);
   });
 });
+
+describe('who changes what they saw', () => {
+  test('412: a role and a member that somebody else has changed meanwhile, shown as they are now', async () => {
+    const org = await api.org();
+    const { as } = await member(api, org, 'owner');
+    const { id: developer } = await member(api, org, 'developer');
+    const made = await api.call('POST', roles(org), { name: 'Seen', permissions: ['logs.read'] }, as);
+    const role = `${roles(org)}/${String(made.body['id'])}`;
+    const someone = `/api/v1/orgs/${org}/members/${developer}`;
+    for (const [path, one, two] of [
+      [role, { name: 'First' }, { name: 'Second' }],
+      [someone, { monthly_quota: 5 }, { role_id: 'viewer' }],
+    ] as const) {
+      const read = await api.call('GET', path, undefined, as);
+      const headers = { ...as, 'if-match': String(read.headers.get('etag')) };
+      const first = await api.call('PATCH', path, one, headers);
+      expect(first.status, first.text).toBe(200);
+      const late = await api.call('PATCH', path, two, headers);
+      expect([late.status, late.body['code']], path).toEqual([412, 'changed_meanwhile']);
+      expect(late.body['current']).toEqual(first.body);
+      expect(late.headers.get('etag')).toBe(first.headers.get('etag'));
+      expect((await api.call('PATCH', path, two, { ...as, 'if-match': String(late.headers.get('etag')) })).status).toBe(200);
+    }
+    expect((await api.call('GET', someone, undefined, as)).body).toMatchObject({ role: { id: 'viewer' }, monthly_quota: { credits: '5' } });
+    expect(made.headers.get('etag')).not.toBeNull();
+  });
+
+  test('a preset can be read by its name; what nobody belongs to cannot', async () => {
+    const org = await api.org();
+    expect((await api.call('GET', `${roles(org)}/viewer`)).body).toMatchObject({ id: 'viewer', preset: true, members: 0 });
+    expect((await api.call('GET', `${roles(org)}/nobody`)).status).toBe(404);
+    const { id } = await member(api, await api.org(), 'viewer');
+    expect((await api.call('GET', `/api/v1/orgs/${org}/members/${id}`)).status).toBe(404);
+  });
+
+  test('of a role and a quota in one change both are refused when one is', async () => {
+    const org = await api.org();
+    const { id, as } = await member(api, org, 'owner');
+    const path = `/api/v1/orgs/${org}/members/${id}`;
+    const refused = await api.call('PATCH', path, { role_id: 'viewer', monthly_quota: 5 }, as);
+    expect([refused.status, refused.body['code']]).toEqual([409, 'last_owner']);
+    expect((await api.call('GET', path, undefined, as)).body).toMatchObject({ role: { id: 'owner' }, monthly_quota: null });
+  });
+});

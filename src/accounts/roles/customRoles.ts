@@ -14,6 +14,7 @@ export interface Role {
   readonly members: number;
   readonly created_at: string;
   readonly updated_at: string;
+  readonly etag: string;
 }
 
 type Context = Pick<AccountsContext, 'db' | 'actor'>;
@@ -26,11 +27,14 @@ type RoleRefusal =
 /** Few enough to be listed whole. */
 const ROLES_MAX = 100;
 
+/** Of the role `r`: not how many people have it. */
+const ETAG = `left(md5(concat_ws('|', r.name, r.permissions, extract(epoch from r.updated_at))), 16)`;
+
 /** The row `r` of roles, in the organization $1. */
 const ROLE_VIEW = `
   jsonb_build_object('role_id', r.role_id, 'name', r.name, 'is_preset', r.org_id is null, 'permissions', r.permissions,
     'members', (select count(*) from org_members m where m.org_id = $1 and m.role_id = r.role_id),
-    'created_at', r.created_at, 'updated_at', r.updated_at)`;
+    'created_at', r.created_at, 'updated_at', r.updated_at, 'etag', ${ETAG})`;
 
 /** The presets first, from the most to the least; then what the organization made. */
 export async function listRoles(what: { ctx: Pick<AccountsContext, 'db'>; orgId: OrgId }): Promise<readonly Role[]> {
@@ -41,6 +45,15 @@ export async function listRoles(what: { ctx: Pick<AccountsContext, 'db'>; orgId:
     { idempotent: true },
   );
   return rows.map(({ role }) => role);
+}
+
+export async function readRole(what: { ctx: Pick<AccountsContext, 'db'>; orgId: OrgId; roleId: string }): Promise<Role | undefined> {
+  const row = await what.ctx.db.one<{ role: Role }>(
+    `select ${ROLE_VIEW} as role from roles r where r.role_id = $2 and (r.org_id is null or r.org_id = $1)`,
+    [what.orgId, what.roleId],
+    { idempotent: true },
+  );
+  return row?.role;
 }
 
 export async function createRole(what: {
@@ -82,17 +95,24 @@ export async function updateRole(what: {
   orgId: OrgId;
   roleId: RoleId;
   changes: { readonly name?: string | undefined; readonly permissions?: readonly Permission[] | undefined };
-}): Promise<{ readonly kind: 'changed'; readonly role: Role } | RoleRefusal> {
-  const { ctx, orgId, roleId, changes } = what;
+  ifMatch: string | null;
+}): Promise<
+  | { readonly kind: 'changed'; readonly role: Role }
+  /** Somebody else was first: this is how it looks now. */
+  | { readonly kind: 'changed_meanwhile'; readonly role: Role }
+  | RoleRefusal
+> {
+  const { ctx, orgId, roleId, changes, ifMatch } = what;
   if (!holds(ctx, changes.permissions ?? [])) return { kind: 'beyond_own_role' };
-  const row = await written(ctx, { orgId, roleId, changes });
+  const row = await written(ctx, { orgId, roleId, changes, ifMatch });
   if (row === 'name_taken') return { kind: 'name_taken' };
   if (!row) return { kind: 'unknown_role' };
   if (!row.within) return { kind: 'beyond_own_role' };
+  if (!row.fresh) return { kind: 'changed_meanwhile', role: row.seen };
   return row.role ? { kind: 'changed', role: row.role } : { kind: 'name_taken' };
 }
 
-type Change = Pick<Parameters<typeof updateRole>[0], 'orgId' | 'roleId' | 'changes'>;
+type Change = Pick<Parameters<typeof updateRole>[0], 'orgId' | 'roleId' | 'changes' | 'ifMatch'>;
 
 /** Of two that take a name at the same moment neither sees the other; the index does. */
 async function written(ctx: Context, change: Change) {
@@ -106,16 +126,17 @@ async function written(ctx: Context, change: Change) {
 
 const UNIQUE_VIOLATION = '23505';
 
-function write(ctx: Context, { orgId, roleId, changes }: Change) {
-  return ctx.db.one<{ within: boolean; role: Role | null }>(
+function write(ctx: Context, { orgId, roleId, changes, ifMatch }: Change) {
+  return ctx.db.one<{ within: boolean; fresh: boolean; seen: Role; role: Role | null }>(
     `
     with seen as materialized (
-      select * from roles where role_id = $2 and org_id = $1 for update
+      select r.*, $7::text is null or ${ETAG} = $7 as fresh from roles r where r.role_id = $2 and r.org_id = $1 for update
     ), taken as (
       select from roles where org_id = $1 and role_id <> $2 and lower(name) = lower($3::text)
     ), r as (
       update roles t set name = coalesce($3::text, t.name), permissions = coalesce($4::text[], t.permissions), updated_at = now()
-      from seen where t.role_id = seen.role_id and seen.permissions <@ $5::text[] and not exists (select from taken) returning t.*
+      from seen where t.role_id = seen.role_id and seen.permissions <@ $5::text[] and seen.fresh
+        and not exists (select from taken) returning t.*
     ), audited as (
       insert into audit_log (org_id, actor, action, subject, details)
       select r.org_id, $6, 'role.update', r.role_id, jsonb_build_object(
@@ -123,9 +144,9 @@ function write(ctx: Context, { orgId, roleId, changes }: Change) {
         'after', jsonb_build_object('name', r.name, 'permissions', r.permissions))
       from r join seen using (role_id) where (r.name, r.permissions) is distinct from (seen.name, seen.permissions)
     )
-    select seen.permissions <@ $5::text[] as within, (select ${ROLE_VIEW} from r) as role from seen`,
-    [orgId, roleId, changes.name ?? null, changes.permissions ?? null, heldBy(ctx.actor), nameOf(ctx.actor)],
-    { idempotent: true },
+    select r.permissions <@ $5::text[] as within, r.fresh, ${ROLE_VIEW} as seen, (select ${ROLE_VIEW} from r) as role from seen r`,
+    [orgId, roleId, changes.name ?? null, changes.permissions ?? null, heldBy(ctx.actor), nameOf(ctx.actor), ifMatch],
+    { idempotent: ifMatch === null },
   );
 }
 

@@ -14,6 +14,7 @@ export interface Member {
   readonly month_spent: number;
   readonly tokens: number;
   readonly created_at: string;
+  readonly etag: string;
 }
 
 /** Why a membership stays as it is. */
@@ -64,47 +65,6 @@ export async function addMember(what: {
   const member = await readMember({ ctx, orgId, personId });
   if (!member) return { kind: 'beyond_own_role' };
   return { kind: row.added ? 'added' : 'already_member', member };
-}
-
-/** Gives a member another role. Of two people who give up the last two ownerships at once, one is refused. */
-export async function changeRole(what: {
-  ctx: Pick<AccountsContext, 'db' | 'clock' | 'actor'>;
-  orgId: OrgId;
-  personId: string;
-  roleId: string;
-}): Promise<{ readonly kind: 'changed'; readonly member: Member } | MemberRefusal> {
-  const { ctx, orgId, personId, roleId } = what;
-  if (roleId === 'owner' && !isProved(ctx.actor)) return { kind: 'step_up_required' };
-  const row = await ctx.db.one<{ member: boolean; role: boolean; within: boolean; proved: boolean; changed: boolean }>(
-    `
-    with ${OWNERS}, given as (
-      select r.role_id, r.permissions from roles r where r.role_id = $3 and (r.org_id is null or r.org_id = $1)
-    ), ${SEEN}, changed as (
-      update org_members m set role_id = g.role_id, updated_at = now() from seen s, given g
-      where m.org_id = s.org_id and m.person_id = s.person_id
-        and s.permissions <@ $4::text[] and g.permissions <@ $4::text[]
-        and ($6 or m.role_id <> 'owner')
-        and (m.role_id <> 'owner' or g.role_id = 'owner' or exists (select from owners o where o.person_id <> $2))
-      returning m.org_id, m.person_id, m.role_id
-    ), audited as (
-      insert into audit_log (org_id, actor, action, subject, details)
-      select c.org_id, $5, 'member.change_role', c.person_id,
-        jsonb_build_object('before', jsonb_build_object('role_id', s.role_id), 'after', jsonb_build_object('role_id', c.role_id))
-      from changed c join seen s using (person_id) where s.role_id <> c.role_id
-    )
-    select exists (select from seen) as member, exists (select from given) as role, exists (select from changed) as changed,
-      $6 or not exists (select from seen s where s.role_id = 'owner') as proved,
-      coalesce((select s.permissions <@ $4::text[] and g.permissions <@ $4::text[] from seen s, given g), false) as within`,
-    [orgId, personId, roleId, heldBy(ctx.actor), nameOf(ctx.actor), isProved(ctx.actor)],
-    { idempotent: true },
-  );
-  if (!row?.member) return { kind: 'unknown_member' };
-  if (!row.role) return { kind: 'unknown_role' };
-  if (!row.within) return { kind: 'beyond_own_role' };
-  if (!row.proved) return { kind: 'step_up_required' };
-  if (!row.changed) return { kind: 'last_owner' };
-  const member = await readMember({ ctx, orgId, personId });
-  return member ? { kind: 'changed', member } : { kind: 'unknown_member' };
 }
 
 /** What becomes of the tokens of somebody who leaves; there is no default. */
@@ -178,41 +138,6 @@ async function projectAll(ctx: AccountsContext, tokens: readonly TokenId[]): Pro
   return effect;
 }
 
-/** Sets or lifts what the tokens of a member may spend in a month, together; in force for the very next request. */
-export async function setMemberQuota(what: {
-  ctx: Pick<AccountsContext, 'db' | 'clock' | 'actor' | 'project'>;
-  orgId: OrgId;
-  personId: string;
-  monthlyQuota: number | null;
-}): Promise<
-  | { readonly kind: 'changed'; readonly member: Member; readonly effect: Projected }
-  | { readonly kind: 'unknown_member' }
-  | { readonly kind: 'too_many_tokens' }
-> {
-  const { ctx, orgId, personId, monthlyQuota } = what;
-  const row = await ctx.db.one<{ fits: boolean | null }>(
-    `
-    with seen as (
-      select m.*, $3::bigint is null or (select count(*) from quota_tokens(m.org_id, m.person_id)) <= ${QUOTA_TOKENS_MAX} as fits
-      from org_members m where org_id = $1 and person_id = $2 for update
-    ), changed as (
-      update org_members m set monthly_quota = $3, updated_at = now() from seen s
-      where m.org_id = s.org_id and m.person_id = s.person_id and s.monthly_quota is distinct from $3 and s.fits returning m.*
-    ), audited as (
-      insert into audit_log (org_id, actor, action, subject, details)
-      select c.org_id, $4, 'member.quota', c.person_id, jsonb_build_object('before', jsonb_build_object('monthly_quota', s.monthly_quota),
-        'after', jsonb_build_object('monthly_quota', c.monthly_quota)) from changed c join seen s using (person_id)
-    )
-    select (select fits from seen) as fits`,
-    [orgId, personId, monthlyQuota, nameOf(ctx.actor)],
-    { idempotent: true },
-  );
-  if (row?.fits === false) return { kind: 'too_many_tokens' };
-  const effect = await ctx.project.members(orgId);
-  const member = await readMember({ ctx, orgId, personId });
-  return member ? { kind: 'changed', member, effect } : { kind: 'unknown_member' };
-}
-
 type Reading = Pick<AccountsContext, 'db' | 'clock'>;
 
 /** In the order in which they came. */
@@ -248,24 +173,28 @@ export async function readMember(what: { ctx: Reading; orgId: OrgId; personId: s
   return row?.member;
 }
 
+/** Of the membership `m`: its role and quota, and when they were last changed. Not what its tokens spend. */
+const ETAG = `left(md5(concat_ws('|', m.role_id, m.monthly_quota, extract(epoch from m.updated_at))), 16)`;
+
 /**
  * Every owner of the organization $1, locked in one order. Whoever waited here sees them as they are now: an owner who
  * was demoted or removed meanwhile is no longer among them.
  */
-const OWNERS = `owners as materialized (
+export const OWNERS = `owners as materialized (
       select o.person_id from org_members o where o.org_id = $1 and o.role_id = 'owner' order by o.person_id for update
     )`;
 
 /** The member $2 as it is now; locked after the owners, so that no two changes wait for each other. */
-const SEEN = `seen as materialized (
-      select m.org_id, m.person_id, m.role_id, (select r.permissions from roles r where r.role_id = m.role_id) as permissions
+export const SEEN = `seen as materialized (
+      select m.org_id, m.person_id, m.role_id, m.monthly_quota, ${ETAG} as etag,
+        (select r.permissions from roles r where r.role_id = m.role_id) as permissions
       from org_members m where (select count(*) from owners) >= 0 and m.org_id = $1 and m.person_id = $2 for update
     )`;
 
 /** The row `m` with its role `r`, at the moment $2. */
 const MEMBER_VIEW = `
   jsonb_build_object('org_id', m.org_id, 'person_id', m.person_id, 'role_id', m.role_id, 'role_name', r.name,
-    'monthly_quota', m.monthly_quota, 'created_at', m.created_at)
+    'monthly_quota', m.monthly_quota, 'created_at', m.created_at, 'etag', ${ETAG})
     || (select jsonb_build_object('tokens', count(*) filter (where t.status <> 'revoked'),
         'month_spent', coalesce(sum(u.monthly) filter (where u.monthly_ends_at > $2::timestamptz), 0))
       from tokens t join token_use u using (token_id) where t.org_id = m.org_id and t.owner_id = m.person_id)`;

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import type { Actor } from '../../../src/accounts/actor.js';
 import type { AccountsContext } from '../../../src/accounts/context.js';
-import { addMember, changeRole, listMembers, readMember, removeMember, setMemberQuota } from '../../../src/accounts/roles/members.js';
+import { changeMember } from '../../../src/accounts/roles/changeMember.js';
+import { addMember, listMembers, readMember, removeMember } from '../../../src/accounts/roles/members.js';
 import type { Permission } from '../../../src/accounts/roles/permissions.js';
 import type { OrgId } from '../../../src/domain/ids.js';
 import { useApi } from '../../api/harness.js';
@@ -22,6 +23,11 @@ async function orgWith(...roles: string[]): Promise<{ orgId: OrgId; people: stri
   }
   return { orgId, people };
 }
+
+const changeRole = ({ roleId, ...of }: { ctx: AccountsContext; orgId: OrgId; personId: string; roleId: string }) =>
+  changeMember({ ...of, changes: { roleId } });
+const setMemberQuota = ({ monthlyQuota, ...of }: { ctx: AccountsContext; orgId: OrgId; personId: string; monthlyQuota: number | null }) =>
+  changeMember({ ...of, changes: { monthlyQuota } });
 
 const owners = async (orgId: OrgId): Promise<number> =>
   (await listMembers({ ctx: context(), orgId, after: null, limit: 100 })).rows.filter((one) => one.role_id === 'owner').length;
@@ -78,6 +84,51 @@ describe('roles beyond one’s own', () => {
     expect(await addMember({ ctx, orgId, personId: person(), roleId: 'owner' })).toEqual(beyond);
     expect((await changeRole({ ctx, orgId, personId: viewer, roleId: 'developer' })).kind).toBe('changed');
     expect(await owners(orgId)).toBe(2);
+  });
+
+  test('nobody sets the quota of somebody above them; both of a change happen, or neither', async () => {
+    const { orgId, people } = await orgWith('owner', 'admin', 'viewer');
+    const [owner = '', admin = '', viewer = ''] = people;
+    const ctx = context(await member(orgId, admin));
+    expect(await setMemberQuota({ ctx, orgId, personId: owner, monthlyQuota: 0 })).toEqual({ kind: 'beyond_own_role' });
+    const both = { roleId: 'owner', monthlyQuota: 5 };
+    expect(await changeMember({ ctx, orgId, personId: viewer, changes: both })).toEqual({ kind: 'beyond_own_role' });
+    expect(await readMember({ ctx, orgId, personId: viewer })).toMatchObject({ role_id: 'viewer', monthly_quota: null });
+    const alone = await changeMember({ ctx: context(), orgId, personId: owner, changes: { roleId: 'viewer', monthlyQuota: 5 } });
+    expect(alone).toEqual({ kind: 'last_owner' });
+    expect(await readMember({ ctx, orgId, personId: owner })).toMatchObject({ role_id: 'owner', monthly_quota: null });
+    expect((await changeMember({ ctx, orgId, personId: viewer, changes: { roleId: 'developer', monthlyQuota: 5 } })).kind).toBe('changed');
+    expect(await readMember({ ctx, orgId, personId: viewer })).toMatchObject({ role_id: 'developer', monthly_quota: 5 });
+  });
+
+  test('whoever is made an owner at the same moment is an owner afterwards, whatever an admin did', async () => {
+    for (let round = 0; round < 15; round++) {
+      const { orgId, people } = await orgWith('owner', 'admin', 'viewer');
+      const [owner = '', admin = '', third = ''] = people;
+      const [byAdmin, byOwner] = [context(await member(orgId, admin)), context(await member(orgId, owner))];
+      const demote = () => changeMember({ ctx: byAdmin, orgId, personId: third, changes: { roleId: 'developer', monthlyQuota: 1 } });
+      const promote = () => changeMember({ ctx: byOwner, orgId, personId: third, changes: { roleId: 'owner' } });
+      const [first, second] = round % 2 === 0 ? [demote, promote] : [promote, demote];
+      const done = await Promise.all([first(), second()]);
+      const [demoted, promoted] = round % 2 === 0 ? done : [done[1], done[0]];
+      expect(promoted.kind).toBe('changed');
+      const after = await readMember({ ctx: byOwner, orgId, personId: third });
+      expect([demoted.kind, after?.role_id, after?.monthly_quota]).toEqual(
+        demoted.kind === 'changed' ? ['changed', 'owner', 1] : ['beyond_own_role', 'owner', null],
+      );
+    }
+  });
+
+  test('of two that say what they saw, one is told that it changed', async () => {
+    const { orgId, people } = await orgWith('owner', 'viewer');
+    const personId = people[1] ?? '';
+    const seen = await readMember({ ctx: context(), orgId, personId });
+    const change = (monthlyQuota: number) =>
+      changeMember({ ctx: context(), orgId, personId, changes: { monthlyQuota }, ifMatch: seen?.etag ?? '' });
+    const done = await Promise.all([change(1), change(2)]);
+    expect(done.map(({ kind }) => kind).sort()).toEqual(['changed', 'changed_meanwhile']);
+    const winner = done[0]?.kind === 'changed' ? 1 : 2;
+    expect(await readMember({ ctx: context(), orgId, personId })).toMatchObject({ monthly_quota: winner });
   });
 
   test('of another organization are not there', async () => {
