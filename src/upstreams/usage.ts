@@ -1,4 +1,4 @@
-import { NO_USAGE, type Usage } from '../domain/charge.js';
+import type { Usage } from '../domain/charge.js';
 
 export type ReportedUsage =
   | { readonly kind: 'usage'; readonly usage: Usage; readonly flags: readonly string[] }
@@ -68,16 +68,19 @@ function fit(parts: Parts): ReportedUsage {
   const audioIn = within(parts.audioIn, parts.inp - cached - write5m - write1h);
   const reasoning = within(parts.reasoning, parts.out);
   const audioOut = within(parts.audioOut, parts.out - reasoning);
+  // Each by name: to spread a frozen object takes longer than all the rest here.
   const usage: Usage = {
-    ...NO_USAGE,
     input: parts.inp,
-    output: parts.out,
     cached_input: cached,
     cache_write_5m: write5m,
     cache_write_1h: write1h,
+    output: parts.out,
     reasoning,
     audio_input: audioIn,
     audio_output: audioOut,
+    images: 0,
+    seconds: 0,
+    characters: 0,
   };
   return { kind: 'usage', usage, flags };
 }

@@ -64,8 +64,7 @@ const charge = {
   write: (packet: Packet, { kind, cost, orgId, requestId }: SettleCommand): void => {
     packet.u8(LETTER[kind]);
     packet.f64(cost);
-    packet.ascii(orgId);
-    packet.ascii(requestId);
+    packet.ascii(orgId + requestId);
   },
 };
 
@@ -76,11 +75,9 @@ export const HOLD: Kind<HoldCommand, HoldAnswer> = {
   head: (packet, { leaseMs, orgVersion, requestId, orgId, digest, tokenVersion, tokens }, checked) => {
     packet.f64(leaseMs);
     packet.f64(orgVersion);
-    packet.ascii(requestId);
-    packet.ascii(checked?.digest === digest && checked.tokenVersion === tokenVersion ? checked.word : NOT_CHECKED);
+    packet.ascii(requestId + (checked?.digest === digest && checked.tokenVersion === tokenVersion ? checked.word : NOT_CHECKED));
     packet.f64(tokens);
-    packet.ascii(orgId);
-    packet.ascii(digest);
+    packet.ascii(orgId + digest);
     packet.i64(tokenVersion);
   },
   give: (packet, command) => packet.textAfter(facts, command, command.note),
