@@ -10,7 +10,7 @@ import {
   revokeInvitation,
   type SentInvitation,
 } from '../accounts/people/invitations.js';
-import { isOrgId } from '../domain/ids.js';
+import { isOrgId, type OrgId } from '../domain/ids.js';
 import { contextFor } from './context.js';
 import type { ApiDeps } from './deps.js';
 import { noSuchOrg } from './orgs.js';
@@ -98,8 +98,15 @@ const inviteRoute = (deps: ApiDeps): Route =>
   });
 
 /** The name a stranger reads in the mail. */
-const invitedBy = ({ session }: Pick<Call<never, never, never>, 'session'>): string =>
-  session ? session.name : 'The operator of this server';
+const invitedBy = ({ session }: Pick<Call<never, never, never>, 'session'>): string => (session ? session.name : OPERATOR);
+
+const OPERATOR = 'The operator of this server';
+
+/** Whoever only helps others from outside neither reads links that are for them, nor signs letters with their own name. */
+function isOfOrg({ actor }: Pick<Call<never, never, never>, 'actor'>, orgId: OrgId): boolean {
+  if (actor.kind === 'operator') return actor.key?.role !== 'operator.support';
+  return actor.kind !== 'person' || actor.orgId === orgId || actor.operatorRole === 'operator.admin';
+}
 
 const listRoute = (deps: ApiDeps): Route =>
   route({
@@ -120,8 +127,9 @@ const resendRoute = (deps: ApiDeps): Route =>
   route({
     method: 'post',
     path: '/api/v1/orgs/{org}/invites/{invite}/resend',
-    permission: 'members.write',
-    summary: 'Send an invitation again; the link sent before stops working',
+    permission: 'invites.resend',
+    summary:
+      'Send an invitation again; the link sent before stops working. Support of the operator may: the link goes to the address alone',
     tag: 'members',
     params: InviteParams,
     answers: { 200: { description: 'Sent', schema: SentSchema } },
@@ -130,8 +138,15 @@ const resendRoute = (deps: ApiDeps): Route =>
       const waitMs = await countTry(deps.people, [{ name: `resend ${params.invite}`, most: 5, windowS: 3600 }]);
       if (waitMs > 0) return tooManyTries(waitMs);
       const ctx = { ...deps.people, ...contextFor(deps, actor) };
-      const sent = await resendInvitation({ ctx, orgId: params.org, invitationId: params.invite, by: invitedBy(call) });
-      return sent.kind === 'sent' ? answer(200, sentOut(deps, sent.invitation)) : noSuchInvitation();
+      const sent = await resendInvitation({
+        ctx,
+        orgId: params.org,
+        invitationId: params.invite,
+        by: isOfOrg(call, params.org) ? invitedBy(call) : OPERATOR,
+      });
+      if (sent.kind !== 'sent') return noSuchInvitation();
+      const link = isOfOrg(call, params.org) ? sent.invitation.link : null;
+      return answer(200, sentOut(deps, { ...sent.invitation, link }));
     },
   });
 

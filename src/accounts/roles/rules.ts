@@ -59,6 +59,7 @@ export const RULES = {
   'limits.read': org({ any: ['credits.read', 'limits.manage'], scopes: ['limits:read'], operators: EVERY_OPERATOR }),
   'limits.write': org({ any: ['limits.manage'], scopes: ['limits:write'], operators: NO_OTHER_OPERATOR }),
   'members.read': org({ any: ['members.manage'], scopes: ['members:read'], operators: EVERY_OPERATOR }),
+  'invites.resend': org({ any: ['members.manage'], scopes: ['members:write'], operators: ['operator.support'] }),
   'members.write': org({ any: ['members.manage'], scopes: ['members:write'], operators: NO_OTHER_OPERATOR }),
 } as const satisfies Readonly<Record<string, Rule>>;
 
