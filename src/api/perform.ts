@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Context } from 'hono';
 import { clientAddress } from '../domain/addresses.js';
 import { newRequestId } from '../domain/ids.js';
+import { type Allowance, createRates, type Rates } from '../domain/pace.js';
 import { fingerprintOf } from '../domain/secrets.js';
 import { errorFacts } from '../telemetry/log.js';
 import { from } from '../telemetry/origin.js';
@@ -10,7 +11,7 @@ import type { ApiDeps } from './deps.js';
 import { problemOf } from './errors.js';
 import { guard, type Knock } from './guard.js';
 import { type Problem, problemResponse, tooFast } from './problem.js';
-import { type Allowance, createRates, type Rates, rateHeaders } from './rates.js';
+import { rateHeaders } from './rates.js';
 import type { Answer, RawCall, Route } from './route.js';
 import { createViews, type Views } from './views.js';
 

@@ -1,5 +1,6 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { amountOut, type CreditValue, formatCredits } from '../domain/credits.js';
+import type { Allowance } from '../domain/pace.js';
 import type { Refusal } from '../domain/refusal.js';
 import { SEALED } from '../domain/sealed.js';
 
@@ -134,6 +135,24 @@ export function refusalError(refusal: Refusal, context: RefusalContext): Gateway
     case 'short':
       return shortError(refusal, context);
   }
+}
+
+/** For what costs nothing, and so is not counted by the hot store. */
+export function tooOften({ limit, remaining, fullInMs, waitMs }: Allowance): GatewayError {
+  const waitS = Math.max(1, Math.ceil(waitMs / 1000));
+  return {
+    status: 429,
+    type: 'rate_limit_error',
+    code: 'rate_limit_exceeded',
+    message: `This can be asked ${limit} times a minute. Try again in ${waitS} s.`,
+    metadata: { limit_source: 'requests', limit },
+    headers: {
+      'retry-after': String(waitS),
+      'x-ratelimit-limit-requests': String(limit),
+      'x-ratelimit-remaining-requests': String(remaining),
+      'x-ratelimit-reset-requests': durationOf(Math.max(1, Math.ceil(fullInMs))),
+    },
+  };
 }
 
 const RATE_WORDS = { requests: 'requests per minute', tokens: 'tokens per minute', concurrency: 'requests at once' } as const;

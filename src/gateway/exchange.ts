@@ -4,6 +4,7 @@ import type { RequestStatus, Trace } from '../domain/charge.js';
 import type { Clock } from '../domain/clock.js';
 import type { MicroCredits } from '../domain/credits.js';
 import type { RequestId } from '../domain/ids.js';
+import type { Rates } from '../domain/pace.js';
 import type { CreditSettings, GatewaySettings } from '../domain/settings.js';
 import type { PriceBook } from '../pricing/book.js';
 import type { PriceEntry } from '../pricing/entry.js';
@@ -37,6 +38,8 @@ export interface GatewayParts {
   readonly journal: Journal;
   readonly open: OpenRequests;
   readonly refusals: Refusals;
+  /** How often the same credential asks what costs nothing. */
+  readonly pace: Rates;
   readonly metrics: Metrics;
   readonly tally: GatewayTally;
   readonly log: Log;

@@ -2,6 +2,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import type { CreditStore } from '../credits/store.js';
 import type { Clock } from '../domain/clock.js';
 import { newRequestId } from '../domain/ids.js';
+import { createRates } from '../domain/pace.js';
 import type { RefusedRequest } from '../domain/refused.js';
 import type { CreditSettings, GatewaySettings } from '../domain/settings.js';
 import type { PriceBook } from '../pricing/book.js';
@@ -81,7 +82,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
   const recovery = createRecovery({ ...deps, outbox, open });
   const authenticator = createAuthenticator({ store: deps.store, pepper });
   const refusals = createRefusals({ metrics: deps.metrics, deliver: onRefused });
-  const parts: GatewayParts = { ...rest, authenticator, settlements, open, refusals, tally };
+  const parts: GatewayParts = { ...rest, authenticator, settlements, open, refusals, tally, pace: createRates(deps.clock.nowMs) };
   const ticker = startTicking(deps, { open, recovery, refusals });
   void recovery.replay();
   deps.shards.onLook(recovery.look);

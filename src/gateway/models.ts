@@ -1,12 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { mayComeFrom } from '../domain/addresses.js';
 import { newRequestId } from '../domain/ids.js';
+import { FREE_PER_MINUTE } from '../domain/pace.js';
 import { matches } from '../domain/patterns.js';
 import { SEALED } from '../domain/sealed.js';
+import { fingerprintOf } from '../domain/secrets.js';
 import { contextLength } from '../pricing/context.js';
 import { priceOf } from './admit.js';
 import type { Caller } from './authenticate.js';
-import { forbidden, type GatewayError, modelNotFound, refusalError, sendError, unavailable } from './errors.js';
+import { forbidden, type GatewayError, modelNotFound, refusalError, sendError, tooOften, unavailable } from './errors.js';
 import type { GatewayParts } from './exchange.js';
 import { type ModelPricing, modelPricing } from './modelPrices.js';
 import { addressOf } from './peer.js';
@@ -26,10 +28,21 @@ interface Model {
 /** `GET /v1/models` and `/v1/models/{id}`: what this token may use here, served and priced. Free of charge. */
 export async function models(parts: GatewayParts, req: IncomingMessage, res: ServerResponse, id: string | null): Promise<void> {
   const requestId = newRequestId();
+  const address = addressOf(req, parts.trustedProxies) ?? '';
+  const said = req.headers.authorization?.replace(/^Bearer +/i, '').trim();
+  // By what was sent, before anybody looks whose it is: a loop costs the hot store nothing.
+  const pace = said
+    ? parts.pace.take(`key:${fingerprintOf(said)}`, FREE_PER_MINUTE.credential)
+    : parts.pace.take(`address:${address}`, FREE_PER_MINUTE.address);
+  if (!pace.ok) return sendError(res, tooOften(pace), requestId);
   const identified = await parts.authenticator.identifyFresh(req);
   if (identified.kind === 'unavailable')
     return sendError(res, unavailable('Tokens cannot be checked right now. Try again in a moment.'), requestId);
-  if (identified.kind === 'refused') return sendError(res, identified.error, requestId);
+  if (identified.kind === 'refused') {
+    // Somebody who guesses sends another credential every time.
+    const guess = parts.pace.take(`refused:${address}`, FREE_PER_MINUTE.address);
+    return sendError(res, guess.ok ? identified.error : tooOften(guess), requestId);
+  }
   const { caller } = identified;
   const blocked = blockedBy(parts, caller, req);
   if (blocked) return sendError(res, blocked, requestId);

@@ -83,6 +83,26 @@ test('the list of models says what each costs this token and, where it is known,
   expect(await ask('/v1/models/fake-model')).toMatchObject(model);
 });
 
+// B31
+test('the list of models is free but has a pace: a token in a loop is told to wait, others and the requests it pays for go on', async () => {
+  const [loop, other] = [await farebox.customer(1), await farebox.customer(1)];
+  const list = (token: string, path = '/v1/models') => fetch(`${farebox.url}${path}`, { headers: { authorization: `Bearer ${token}` } });
+  const first = await list(loop.token);
+  expect(first.status).toBe(200);
+  let told: Response | undefined;
+  for (let asked = 0; asked < 20_000 && !told; asked += 50) {
+    const answers = await Promise.all(
+      Array.from({ length: 50 }, (_, i) => list(loop.token, i % 2 ? '/v1/models' : '/v1/models/fake-model')),
+    );
+    told = answers.find(({ status }) => status === 429);
+    await Promise.all(answers.filter((answer) => answer !== told).map((answer) => answer.text()));
+  }
+  expect(Number(told?.headers.get('retry-after'))).toBeGreaterThan(0);
+  expect(told?.headers.get('x-ratelimit-limit-requests')).toBe('1200');
+  expect(await told?.json()).toMatchObject({ error: { code: 'rate_limit_exceeded', type: 'rate_limit_error' } });
+  expect((await list(other.token)).status).toBe(200);
+});
+
 test('nothing that is served is a page by mistake, and whoever came by https stays there', async () => {
   const { token } = await farebox.customer(1);
   const headers = { authorization: `Bearer ${token}` };

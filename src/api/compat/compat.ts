@@ -1,4 +1,5 @@
 import { isRequestId, newRequestId } from '../../domain/ids.js';
+import { type Allowance, createRates, FREE_PER_MINUTE, type Rates } from '../../domain/pace.js';
 import { SEALED } from '../../domain/sealed.js';
 import { fingerprintOf } from '../../domain/secrets.js';
 import { errorFacts } from '../../telemetry/log.js';
@@ -7,7 +8,6 @@ import { readLog } from '../../usage/readLog.js';
 import type { TokenFacts } from '../../usage/tokenFacts.js';
 import type { ApiDeps } from '../deps.js';
 import { problemOf } from '../errors.js';
-import { type Allowance, createRates, type Rates } from '../rates.js';
 import { dayAfter, dayAt } from '../usageQuery.js';
 import { accountOf } from './account.js';
 import { type CompatError, identify, refusal, secretOf } from './identify.js';
@@ -40,16 +40,13 @@ const HANDLERS = new Map<string, Handler>([
 export const COMPAT_PATHS: readonly string[] = [...HANDLERS.keys()];
 const ORGANIZATION: ReadonlySet<string> = new Set(ORGANIZATION_PATHS);
 
-/** Questions a minute, as in the management API: by the credential, and by the address for whoever has none that is known. */
-const PER_MINUTE = { credential: 1_200, address: 300 };
-
 export function createCompat(deps: ApiDeps): (request: Request, address: string | undefined) => Promise<Response> {
   const rates = createRates(deps.clock.nowMs);
   return async (request, address) => {
     const pace = paceOf(rates, request.headers, address);
     const response = pace.ok ? await answerCompat(deps, request, address) : respond(tooOften(), newRequestId());
     // Somebody who guesses sends another credential every time.
-    const guess = response.status === 401 ? rates.take(`refused:${address ?? ''}`, PER_MINUTE.address) : null;
+    const guess = response.status === 401 ? rates.take(`refused:${address ?? ''}`, FREE_PER_MINUTE.address) : null;
     return guess?.ok === false ? paced(respond(tooOften(), newRequestId()), guess) : paced(response, pace);
   };
 }
@@ -57,8 +54,8 @@ export function createCompat(deps: ApiDeps): (request: Request, address: string 
 function paceOf(rates: Rates, headers: Headers, address: string | undefined): Allowance {
   const secret = secretOf(headers);
   return secret === undefined
-    ? rates.take(`address:${address ?? ''}`, PER_MINUTE.address)
-    : rates.take(`key:${fingerprintOf(secret)}`, PER_MINUTE.credential);
+    ? rates.take(`address:${address ?? ''}`, FREE_PER_MINUTE.address)
+    : rates.take(`key:${fingerprintOf(secret)}`, FREE_PER_MINUTE.credential);
 }
 
 const tooOften = (): CompatError => ({
