@@ -27,7 +27,12 @@ export class PlainAnswer implements Answer {
       return this.passOn(chunk);
     }
     this.kept.push(chunk);
-    return this.bytes <= this.context.parts.settings.bufferedResponseBytesMax ? true : this.startStreaming();
+    if (this.bytes <= this.context.parts.settings.bufferedResponseBytesMax) return true;
+    const head = Buffer.concat(this.kept);
+    if (!isOtherThanJson(head)) return this.startStreaming(head);
+    this.refuse(NOT_JSON, false);
+    this.context.transfer.stopUpstream(NOT_JSON.code);
+    return true;
   }
 
   end(): void {
@@ -61,14 +66,14 @@ export class PlainAnswer implements Answer {
   }
 
   /** Too large to hold back: what is here goes out, the rest as it comes. It is kept within a bound, should we have to count. */
-  private startStreaming(): boolean {
+  private startStreaming(head: Buffer): boolean {
     const { exchange, httpStatus, headers } = this.context;
     this.streaming = true;
     const out = { ...answerHeaders(this.context), ...creditHeaders(exchange, null) };
     const length = headers['content-length'];
     if (length && headers['content-encoding'] === undefined) out['content-length'] = length;
     if (!exchange.gone) exchange.res.writeHead(httpStatus, out);
-    return this.passOn(Buffer.concat(this.kept));
+    return this.passOn(head);
   }
 
   private keep(chunk: Buffer): void {
@@ -137,12 +142,27 @@ const TAIL_BYTES = 64 * 1024;
 /** For what was not kept. */
 const BYTES_PER_TOKEN = 4;
 
+const NOT_JSON = upstreamError(502, 'upstream_bad_response', 'The upstream answered with something that is not JSON. Nothing was charged.');
+
+const SPACES: ReadonlySet<number | undefined> = new Set([0x20, 0x09, 0x0a, 0x0d]);
+
+function startOf(body: Buffer): number {
+  let at = 0;
+  while (SPACES.has(body[at])) at += 1;
+  return at;
+}
+
+/** Some upstreams send spaces so that nobody gives up; not as many. */
+const SPACES_MAX = 64 * 1024;
+
+function isOtherThanJson(body: Buffer): boolean {
+  const at = startOf(body);
+  return at < body.length ? body[at] !== 0x7b : at > SPACES_MAX;
+}
+
 /** An empty page, an HTML page or an error object inside a 200 is no answer. */
 function problemWith(body: Buffer): GatewayError | null {
-  let at = 0;
-  while ((body[at] ?? 0x21) <= 0x20) at += 1;
-  if (body[at] !== 0x7b)
-    return upstreamError(502, 'upstream_bad_response', 'The upstream answered with something that is not JSON. Nothing was charged.');
+  if (body.length === startOf(body) || isOtherThanJson(body)) return NOT_JSON;
   if (findError(body, 0) < 0) return null;
   try {
     const parsed = JSON.parse(body.toString('utf8')) as Record<string, unknown>;

@@ -103,6 +103,8 @@ export function failureError(failure: Failure): GatewayError {
       return upstreamError(504, 'upstream_timeout', 'The upstream took too long to answer. Nothing was charged.');
     case 'connect':
       return upstreamError(502, 'upstream_unreachable', 'The upstream cannot be reached. Nothing was charged.');
+    case 'bad_response':
+      return upstreamError(502, 'upstream_bad_response', 'The upstream answered with something that cannot be read. Nothing was charged.');
     default:
       return upstreamError(502, 'upstream_disconnected', 'The upstream closed the connection without an answer. Nothing was charged.');
   }

@@ -7,6 +7,8 @@ export interface Decoder {
   end(): void;
   /** The reader asked for a pause by answering false, and is ready again. */
   resume(): void;
+  /** Nobody waits for the rest: nothing comes out any more. */
+  destroy(): void;
 }
 
 export interface Decoded {
@@ -15,17 +17,21 @@ export interface Decoded {
   onError(detail: string): void;
 }
 
-/** 329 bytes of brotli can become 200 MB; nothing we relay is that large. */
+/** Nothing we relay is larger. */
 const OUTPUT_BYTES_MAX = 128 * 1024 * 1024;
+/** 329 bytes of brotli can become 200 MB. What is longer than any answer and as good as nothing when packed is none. */
+const RATIO_MAX = 200;
+const ANY_RATIO_BYTES = 16 * 1024 * 1024;
 
 /** Null when the encoding is unknown or stacked. */
 export function decoderFor(encoding: string, out: Decoded): Decoder | null {
   const stream = open(encoding.trim().toLowerCase());
   if (!stream) return null;
+  let given = 0;
   let bytes = 0;
   stream.on('data', (chunk: Buffer) => {
     bytes += chunk.length;
-    if (bytes > OUTPUT_BYTES_MAX) {
+    if (bytes > OUTPUT_BYTES_MAX || (bytes > ANY_RATIO_BYTES && bytes > given * RATIO_MAX)) {
       stream.destroy(new Error('decoded answer is too large'));
       return;
     }
@@ -35,6 +41,7 @@ export function decoderFor(encoding: string, out: Decoded): Decoder | null {
   stream.on('error', (error: Error) => out.onError(`content-encoding ${encoding}: ${error.message}`.slice(0, 200)));
   return {
     write: (chunk, resume) => {
+      given += chunk.length;
       const more = stream.write(chunk);
       if (!more) stream.once('drain', resume);
       return more;
@@ -45,10 +52,16 @@ export function decoderFor(encoding: string, out: Decoded): Decoder | null {
     resume: () => {
       stream.resume();
     },
+    destroy: () => {
+      stream.removeAllListeners('data');
+      stream.destroy();
+    },
   };
 }
 
-function open(encoding: string): Pick<Gunzip, 'on' | 'once' | 'write' | 'end' | 'destroy' | 'pause' | 'resume'> | null {
+function open(
+  encoding: string,
+): Pick<Gunzip, 'on' | 'once' | 'write' | 'end' | 'destroy' | 'pause' | 'resume' | 'removeAllListeners'> | null {
   switch (encoding) {
     case 'gzip':
     case 'x-gzip':

@@ -106,6 +106,7 @@ class Forwarding implements Dispatcher.DispatchHandler, Call {
   private close(): void {
     this.over = true;
     this.upstream.inFlight -= 1;
+    this.decoder?.destroy(); // it works in a thread, and would go on telling a sink that was told the end
   }
 }
 
