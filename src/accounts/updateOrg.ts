@@ -4,7 +4,7 @@ import type { AccountsContext, Projected } from './context.js';
 import { ORG_VIEW, type Org, type OrgChanges } from './org.js';
 
 export type UpdatedOrg =
-  | { readonly kind: 'updated'; readonly org: Org; readonly effect: Projected }
+  | { readonly kind: 'updated'; readonly before: Org; readonly org: Org; readonly effect: Projected }
   | { readonly kind: 'unknown_org' }
   /** Somebody else was first: this is how it looks now. */
   | { readonly kind: 'changed'; readonly org: Org };
@@ -52,7 +52,7 @@ export async function updateOrg(what: {
   const row = rows[0];
   if (!row) return { kind: 'unknown_org' };
   if (!row.new) return { kind: 'changed', org: row.old };
-  return { kind: 'updated', org: row.new, effect: await ctx.project.org(orgId) };
+  return { kind: 'updated', before: row.old, org: row.new, effect: await ctx.project.org(orgId) };
 }
 
 const QUIET = '{limits_changed_by,terms_version,projected_version,updated_at}';

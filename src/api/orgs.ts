@@ -50,6 +50,22 @@ export const OrgSchema = z
   })
   .openapi('Organization');
 
+export const ChangedOrgSchema = OrgSchema.extend({
+  /** What another time zone means; null when it did not change. */
+  time_zone_change: z
+    .strictObject({
+      from: z.string(),
+      to: z.string(),
+      /** The day a request was booked under is never moved. */
+      booked_days: z.literal('unchanged'),
+      /** Days, weeks and months that run, with what quotas and limits have counted in them, go on and end by the new clock. */
+      running_windows: z.literal('end_by_new_clock'),
+      /** When the month that runs ends now; null: none has begun. */
+      month_ends_at: TimeOut.nullable(),
+    })
+    .nullable(),
+}).openapi('ChangedOrganization');
+
 const ListedOrgSchema = OrgSchema.extend({
   /** As booked; what running requests set aside is in the organization's balance. */
   wallet: z.strictObject({ booked: AmountOutSchema, debt: AmountOutSchema, month_spent: AmountOutSchema }),
@@ -184,7 +200,7 @@ const updateRoute = (deps: ApiDeps): Route =>
     params: OrgParams,
     body: OrgPatch,
     conditional: true,
-    answers: { 200: { description: 'The organization as it is now', schema: OrgSchema } },
+    answers: { 200: { description: 'The organization as it is now', schema: ChangedOrgSchema } },
     handle: async ({ params, body, actor, ifMatch }) => {
       const problem = pricingProblem(deps, body) ?? (await lendingProblem(deps, { orgId: params.org, overdraft: body.overdraft, actor }));
       if (problem) return problem;
@@ -194,7 +210,7 @@ const updateRoute = (deps: ApiDeps): Route =>
     },
   });
 
-export function updatedOut(deps: ApiDeps, updated: UpdatedOrg): Answer | Problem {
+export async function updatedOut(deps: ApiDeps, updated: UpdatedOrg): Promise<Answer | Problem> {
   switch (updated.kind) {
     case 'unknown_org':
       return noSuchOrg();
@@ -202,8 +218,22 @@ export function updatedOut(deps: ApiDeps, updated: UpdatedOrg): Answer | Problem
       return changedMeanwhile(orgOut(deps, updated.org), `"${updated.org.etag}"`);
     case 'updated':
       if (updated.effect === 'unavailable') return notInForce('The change');
-      return answer(200, orgOut(deps, updated.org), { etag: `"${updated.org.etag}"` });
+      return answer(
+        200,
+        { ...orgOut(deps, updated.org), time_zone_change: await zoneChange(deps, updated) },
+        { etag: `"${updated.org.etag}"` },
+      );
   }
+}
+
+async function zoneChange(
+  deps: ApiDeps,
+  { before, org }: Extract<UpdatedOrg, { kind: 'updated' }>,
+): Promise<z.input<typeof ChangedOrgSchema>['time_zone_change']> {
+  if (before.time_zone === org.time_zone) return null;
+  const wallet = await deps.ledger.wallet(org.org_id as OrgId);
+  const said = { booked_days: 'unchanged', running_windows: 'end_by_new_clock' } as const;
+  return { from: before.time_zone, to: org.time_zone, ...said, month_ends_at: wallet?.monthEndsAt?.toISOString() ?? null };
 }
 
 /** To let an organization owe more is to give it credits, so a person has to be proved to be there, as for a grant. */

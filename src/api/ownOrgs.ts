@@ -5,7 +5,7 @@ import type { OrgChanges } from '../accounts/org.js';
 import { updateOrg } from '../accounts/updateOrg.js';
 import { contextFor } from './context.js';
 import { type ApiDeps, shown } from './deps.js';
-import { noSuchOrg, OrgParams, OrgSchema, orgOut, TimeZoneIn, updatedOut } from './orgs.js';
+import { ChangedOrgSchema, noSuchOrg, OrgParams, OrgSchema, orgOut, TimeZoneIn, updatedOut } from './orgs.js';
 import { conflict, creditsAway, idempotencyMismatch, notInForce } from './problem.js';
 import { answer, type Route, route } from './route.js';
 import { AmountIn, AmountOutSchema, text } from './schemas.js';
@@ -66,7 +66,7 @@ const updateRoute = (deps: ApiDeps): Route =>
       max_token_quota: AmountIn.nullable().optional(),
     }),
     conditional: true,
-    answers: { 200: { description: 'The organization as it is now', schema: OrgSchema } },
+    answers: { 200: { description: 'The organization as it is now', schema: ChangedOrgSchema } },
     handle: async ({ params, body, actor, ifMatch }) => {
       const changes = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined)) as OrgChanges;
       return updatedOut(deps, await updateOrg({ ctx: contextFor(deps, actor), orgId: params.org, changes, ifMatch }));
