@@ -24,7 +24,7 @@ const OperatorKeySchema = z
     role: z.enum(OPERATOR_ROLES),
     /** What of the secret may be seen: `ok-fb-…7Q2F`. */
     display: z.string(),
-    ips: z.array(z.string()).nullable(),
+    ip_allow: z.array(z.string()).nullable(),
     status: z.enum(['active', 'expired', 'revoked']),
     expires_at: TimeOut.nullable(),
     revoked_at: TimeOut.nullable(),
@@ -62,7 +62,7 @@ const createRoute = (deps: ApiDeps): Route =>
     body: z.strictObject({
       name: text(200),
       role: z.enum(OPERATOR_ROLES),
-      ips: z.array(Range).min(1, 'Name at least one range, or send null for all.').max(500).nullable().default(null),
+      ip_allow: z.array(Range).min(1, 'Name at least one range, or send null for all.').max(500).nullable().default(null),
       expires_at: TimeIn.nullable().default(null),
     }),
     keyed: true,
@@ -70,8 +70,9 @@ const createRoute = (deps: ApiDeps): Route =>
     handle: async ({ body, actor, idempotencyKey }) => {
       if (body.expires_at !== null && Date.parse(body.expires_at) <= deps.clock.nowMs())
         return invalid([{ pointer: '/expires_at', code: 'in_the_past', message: 'This time has passed already.' }]);
+      const { ip_allow: ips, ...rest } = body;
       const key = idempotencyKey === null ? undefined : { scope: 'operator-keys', key: idempotencyKey, request: body };
-      const made = await createOperatorKey({ ctx: contextFor(deps, actor), input: body, key });
+      const made = await createOperatorKey({ ctx: contextFor(deps, actor), input: { ...rest, ips }, key });
       if (made.kind === 'idempotency_mismatch') return idempotencyMismatch();
       return answer(201, { ...keyOut(deps, made.key), secret: made.secret }, { location: `${PATH}/${made.key.operator_key_id}` });
     },
@@ -174,7 +175,7 @@ function keyOut(deps: ApiDeps, key: OperatorKey): z.input<typeof OperatorKeySche
     name: key.name,
     role: key.role,
     display: `ok-fb-…${key.last_four}`,
-    ips: key.ips === null ? null : [...key.ips],
+    ip_allow: key.ips === null ? null : [...key.ips],
     status: key.revoked_at !== null ? 'revoked' : isOver ? 'expired' : 'active',
     expires_at: timeOutOrNull(key.expires_at),
     revoked_at: timeOutOrNull(key.revoked_at),

@@ -28,11 +28,11 @@ const shape = {
   quotas: QuotasIn.nullable().optional(),
   expires_at: TimeIn.nullable().optional(),
   models: z.array(Model).min(1, 'Name at least one model, or send null for all.').max(500).nullable().optional(),
-  ips: z.array(Range).min(1, 'Name at least one range, or send null for all.').max(500).nullable().optional(),
+  ip_allow: z.array(Range).min(1, 'Name at least one range, or send null for all.').max(500).nullable().optional(),
   rate: z.strictObject({ rpm: Count.optional(), tpm: Count.optional(), concurrency: Count.optional() }).nullable().optional(),
   critical: z.boolean().optional(),
   project: text(200).nullable().optional(),
-  agent: text(200).nullable().optional(),
+  agent_id: text(200).nullable().optional().openapi({ description: 'The agent of requests that name none.' }),
 };
 
 const saysQuotaOnce = (body: { quota?: unknown; quotas?: unknown }): boolean => body.quota === undefined || body.quotas === undefined;
@@ -47,7 +47,7 @@ export const TokenSchema = z
     org_id: z.string(),
     name: z.string(),
     project: z.string().nullable(),
-    agent: z.string().nullable(),
+    agent_id: z.string().nullable(),
     /** The same word as in live events and in what the overview says needs attention. */
     status: z.enum(TOKEN_STATES),
     last_four: z.string(),
@@ -59,7 +59,7 @@ export const TokenSchema = z
     /** `soon`: within seven days. */
     expires: z.enum(['never', 'later', 'soon', 'over']),
     models: z.array(z.string()).nullable(),
-    ips: z.array(z.string()).nullable(),
+    ip_allow: z.array(z.string()).nullable(),
     rate: z.strictObject({ rpm: z.int(), tpm: z.int(), concurrency: z.int() }),
     critical: z.boolean(),
     old_secret_until: TimeOut.nullable(),
@@ -86,9 +86,9 @@ export const TokenWithSecretSchema = TokenSchema.extend({
 
 /** What was sent, in the words of the table. Only what was sent: the rest stays as it is. */
 export function changesOf(body: z.output<typeof TokenPatch>): TokenChanges {
-  const { quota, quotas, rate, ...plain } = body;
+  const { quota, quotas, rate, ip_allow: ips, agent_id: agent, ...plain } = body;
   return {
-    ...(Object.fromEntries(Object.entries(plain).filter(([, value]) => value !== undefined)) as TokenChanges),
+    ...(Object.fromEntries(Object.entries({ ...plain, ips, agent }).filter(([, value]) => value !== undefined)) as TokenChanges),
     ...(quota === undefined ? {} : quotaColumns(quota)),
     ...(quotas === undefined ? {} : quotasColumns(quotas)),
     ...(rate === undefined ? {} : rateColumns(rate)),
@@ -127,7 +127,7 @@ export function tokenOut(deps: ApiDeps, token: Token): z.input<typeof TokenSchem
     org_id: token.org_id,
     name: token.name,
     project: token.project,
-    agent: token.agent,
+    agent_id: token.agent,
     status: token.state,
     last_four: token.last_four,
     ...quotasOut(deps, token),
@@ -135,7 +135,7 @@ export function tokenOut(deps: ApiDeps, token: Token): z.input<typeof TokenSchem
     expires_at: timeOutOrNull(token.expires_at),
     expires: expiryOf(token.expires_at, deps.clock.nowMs()),
     models: token.models === null ? null : [...token.models],
-    ips: token.ips === null ? null : [...token.ips],
+    ip_allow: token.ips === null ? null : [...token.ips],
     rate: { rpm: token.requests_per_minute, tpm: token.tokens_per_minute, concurrency: token.concurrency },
     critical: token.critical,
     old_secret_until: timeOutOrNull(token.grace_ends_at),

@@ -71,7 +71,7 @@ async function running(org: string, micro: number) {
 describe('POST /api/v1/orgs/{org}/meter-events', () => {
   test('200: each event by its own price, in the hot store before the answer, and in the logs', async () => {
     const org = await customer(100);
-    const token = await api.token(org, { agent: 'bot-1' });
+    const token = await api.token(org, { agent_id: 'bot-1' });
     const sent = [
       event('kb_query', 3, { token_id: token.id, conversation: 'c-1' }),
       event('api_request'),

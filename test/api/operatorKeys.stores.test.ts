@@ -28,7 +28,7 @@ describe('POST /api/v1/admin/operator-keys', () => {
     expect(kept?.all).toContain(id);
     expect(kept?.all).not.toContain(secret.slice(-30));
     const read = await api.call('GET', `${KEYS}/${id}`);
-    expect(read.body).toMatchObject({ display: `ok-fb-…${secret.slice(-4)}`, role: 'operator.support', ips: null, status: 'active' });
+    expect(read.body).toMatchObject({ display: `ok-fb-…${secret.slice(-4)}`, role: 'operator.support', ip_allow: null, status: 'active' });
     expect(read.text + (await api.call('GET', KEYS)).text).not.toContain(secret.slice(-30));
   });
 
@@ -43,8 +43,8 @@ describe('POST /api/v1/admin/operator-keys', () => {
     for (const [body, pointer] of [
       [{ name: 'x', role: 'root' }, '/role'],
       [{ role: 'operator.admin' }, '/name'],
-      [{ name: 'x', role: 'operator.admin', ips: ['everywhere'] }, '/ips/0'],
-      [{ name: 'x', role: 'operator.admin', ips: [] }, '/ips'],
+      [{ name: 'x', role: 'operator.admin', ip_allow: ['everywhere'] }, '/ip_allow/0'],
+      [{ name: 'x', role: 'operator.admin', ip_allow: [] }, '/ip_allow'],
       [{ name: 'x', role: 'operator.admin', expires_at: '2020-01-01T00:00:00Z' }, '/expires_at'],
     ] as const)
       expect(pointers(await api.call('POST', KEYS, body)), JSON.stringify(body)).toEqual([pointer]);
@@ -140,7 +140,7 @@ describe('addresses', () => {
   const from = (address: string, as: Record<string, string>) => ({ ...as, 'x-forwarded-for': address });
 
   test('a key works from the addresses it was given, and is told so elsewhere', async () => {
-    const { as } = await keyOf('operator.support', { ips: ['192.0.2.0/24', '2001:db8::/32'] });
+    const { as } = await keyOf('operator.support', { ip_allow: ['192.0.2.0/24', '2001:db8::/32'] });
     const call = (address: string) => api.call('GET', '/api/v1/admin/orgs', undefined, from(address, as));
     expect([(await call('192.0.2.9')).status, (await call('2001:db8::1')).status]).toEqual([200, 200]);
     const elsewhere = await call('198.51.100.9');

@@ -35,11 +35,11 @@ describe('several quotas at once', () => {
       name: 'app',
       quotas: { total: 100, daily: '1.5', monthly: 40 },
       project: 'search',
-      agent: 'bot-7',
+      agent_id: 'bot-7',
       critical: true,
     });
     expect(made.status, made.text).toBe(201);
-    expect(made.body).toMatchObject({ project: 'search', agent: 'bot-7', critical: true });
+    expect(made.body).toMatchObject({ project: 'search', agent_id: 'bot-7', critical: true });
     expect(made.body['quota']).toMatchObject({ amount: { credits: '100' }, reset: 'never', resets_at: null });
     expect(made.body['quotas']).toMatchObject({
       total: { remaining: { credits: '100' } },

@@ -17,7 +17,7 @@ describe('POST /api/v1/orgs/{org}/tokens', () => {
     const made = await api.call('POST', `/api/v1/orgs/${org}/tokens`, { name: 'app' });
     const secret = String(made.body['secret']);
     expect([made.status, tokenIdOf(secret)]).toEqual([201, made.body['id']]);
-    expect(made.body).toMatchObject({ status: 'active', quota: null, models: null, ips: null, last_four: secret.slice(-4) });
+    expect(made.body).toMatchObject({ status: 'active', quota: null, models: null, ip_allow: null, last_four: secret.slice(-4) });
     expect((await termsOf(String(made.body['id'])))?.digest).toBe(digestOf(secret, api.deps.pepper));
     const rows = await api.db.query<{ all: string }>(
       `select (select json_agg(t) from tokens t)::text || (select json_agg(a) from audit_log a)::text
@@ -34,7 +34,7 @@ describe('POST /api/v1/orgs/{org}/tokens', () => {
       quota: { amount: '12.5', reset: 'daily' },
       expires_at: '2999-01-01T01:00:00+01:00',
       models: ['gpt-4o*', 'demo'],
-      ips: ['10.0.0.0/8', '2001:db8::1'],
+      ip_allow: ['10.0.0.0/8', '2001:db8::1'],
       rate: { rpm: 60, tpm: 100_000, concurrency: 2 },
       critical: true,
     });
@@ -72,15 +72,15 @@ describe('POST /api/v1/orgs/{org}/tokens', () => {
       scopes: ['admin'],
       expires_at: '9999',
       models: ['a b'],
-      ips: ['10.0.0.0/40', 'localhost'],
+      ip_allow: ['10.0.0.0/40', 'localhost'],
       rate: { rpm: -1, burst: 2 },
     });
     expect(pointers(wrong)).toEqual(
       [
         '/allowed_routes',
         '/expires_at',
-        '/ips/0',
-        '/ips/1',
+        '/ip_allow/0',
+        '/ip_allow/1',
         '/models/0',
         '/quota',
         '/rate/burst',

@@ -213,7 +213,7 @@ test('G15: what a token may not do sets nothing aside', async () => {
   const before = upstream.requests.length;
   const onlyFlat = await clientOf(10, { models: ['other-*'] });
   expect(errorOf(await ask(onlyFlat, flat))).toMatchObject({ code: 'model_not_allowed' });
-  const elsewhere = await clientOf(10, { ips: ['10.0.0.0/8'] });
+  const elsewhere = await clientOf(10, { ip_allow: ['10.0.0.0/8'] });
   expect(errorOf(await ask(elsewhere, flat))).toMatchObject({ code: 'ip_not_allowed' });
   const slow = await clientOf(10, { rate: { rpm: 1 } });
   await expectUntouched(onlyFlat, before, 10);

@@ -16,7 +16,7 @@ beforeAll(async () => {
   const orgId = await farebox.createOrg();
   await farebox.grant(orgId, 100);
   const clientOf = async (token: Record<string, unknown>) => ({ farebox, orgId, token: (await farebox.createToken(orgId, token)).secret });
-  [plain, usual] = await Promise.all([clientOf({}), clientOf({ agent: 'usual' })]);
+  [plain, usual] = await Promise.all([clientOf({}), clientOf({ agent_id: 'usual' })]);
 });
 beforeEach(() => {
   will = scriptOf(upstream);

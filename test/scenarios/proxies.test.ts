@@ -36,7 +36,7 @@ test.each(['in one process', 'in processes apart'])('%s the allowed addresses of
   const server = where === 'in one process' ? whole : apart;
   const org = await server.createOrg();
   await server.grant(org, 10);
-  const { secret } = await server.createToken(org, { ips: ['198.51.100.0/24', '2001:db8::/32'] });
+  const { secret } = await server.createToken(org, { ip_allow: ['198.51.100.0/24', '2001:db8::/32'] });
   for (const path of ['/v1/models', '/v1/credits']) {
     expect(await allowed(server, path, from('198.51.100.7', secret))).toBe(200);
     expect(await allowed(server, path, from('2001:db8::7', secret))).toBe(200);

@@ -44,7 +44,7 @@ test.each([
   ['the credits are used up', 0, {}, 402, 'insufficient_quota'],
   ['the quota is too small', 100, { quota: 5 }, 402, 'token_quota_exceeded'],
   ['the model is not for this token', 100, { models: ['other-*'] }, 403, 'model_not_allowed'],
-  ['the address is not for this token', 100, { ips: ['10.1.2.3'] }, 403, 'ip_not_allowed'],
+  ['the address is not for this token', 100, { ip_allow: ['10.1.2.3'] }, 403, 'ip_not_allowed'],
 ] as const)('when %s, the refusal is a row of the logs with its code, and costs nothing', async (_what, credits, token, status, code) => {
   const client = await clientOf(many, credits, token);
   const headers = { 'x-agent-id': 'sorter', 'x-conversation-id': 'talk-1' };
