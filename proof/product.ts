@@ -48,8 +48,9 @@ export interface Customer {
 }
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const OPERATOR_KEY = `ok-fb-${'proof'.repeat(8)}`;
-const READY_MS = 60_000;
+export const OPERATOR_KEY = `ok-fb-${'proof'.repeat(8)}`;
+/** Four processes have to be compiled and started, perhaps beside everything else a machine does. */
+const READY_MS = 180_000;
 
 export async function createProduct(options: ProductOptions): Promise<Product> {
   const data = mkdtempSync(join(tmpdir(), 'farebox-proof-'));

@@ -5,6 +5,16 @@ import { killsClaim } from './kills.js';
 import { outageClaim } from './outage.js';
 import { overloadClaim } from './overload.js';
 import { overspendClaim } from './overspend.js';
+import { secretsClaim } from './secrets.js';
 import { soakClaim } from './soak.js';
 
-export const CLAIMS: readonly Claim[] = [killsClaim, overspendClaim, outageClaim, healClaim, deployClaim, soakClaim, overloadClaim];
+export const CLAIMS: readonly Claim[] = [
+  killsClaim,
+  overspendClaim,
+  outageClaim,
+  healClaim,
+  deployClaim,
+  soakClaim,
+  overloadClaim,
+  secretsClaim,
+];
