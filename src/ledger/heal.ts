@@ -27,6 +27,7 @@ export interface HealOptions {
 
 const LEASE = 'heal';
 const AT_ONCE = 4;
+const FAILURES_MAX = 4;
 
 /** Fills an empty, replaced or rolled-back hot store from Postgres: terms, balances and token use are set, never added. */
 export function createHeal(options: HealOptions): Heal {
@@ -55,13 +56,22 @@ export function createHeal(options: HealOptions): Heal {
     // Gateways see it as soon as it is being filled, and put back what they have while it is.
     const openFromMs = Date.now() + reholdMs;
     const names = new Set(broken.map((shard) => shard.shard));
-    const filling = await statesOf(store, names, 'filling');
-    const counts = await inTurns(filling, AT_ONCE, (shard) => fill(shard.shard));
-    await new Promise((go) => setTimeout(go, Math.max(0, openFromMs - Date.now())));
-    // Opened by compare-and-set on the very state that was filled: a store replaced meanwhile stays closed and is next.
-    await Promise.all(filling.map((shard) => store.transition(shard.shard, shard, 'open')));
+    const filling = await busyFirst(db, await statesOf(store, names, 'filling'));
+    const opening: Promise<void>[] = [];
+    const failures: unknown[] = [];
+    const failed = (error: unknown): void => void failures.push(error);
+    let orgs = 0;
+    // One that cannot be loaded keeps no other from being opened; several, and it is not their fault.
+    await inTurns(filling, AT_ONCE, async (shard) => {
+      if (failures.length >= FAILURES_MAX) return;
+      await fill(shard.shard).then((count) => {
+        orgs += count;
+        opening.push(openFrom(store, shard, openFromMs).catch(failed));
+      }, failed);
+    });
+    await Promise.all(opening);
+    if (failures.length > 0) throw failures[0];
     await giveLease(db, LEASE, owner);
-    const orgs = counts.reduce((sum, count) => sum + count, 0);
     options.onHealed?.({ shards: filling.length, orgs, ms: Date.now() - started });
     return { kind: 'healed', shards: filling.length, orgs };
   };
@@ -75,18 +85,33 @@ export function createHeal(options: HealOptions): Heal {
   return { step, run };
 }
 
+/**
+ * As soon as it is whole and gateways had their time; the others need not be. By compare-and-set on the very state that was
+ * filled: a store replaced meanwhile stays closed and is next.
+ */
+async function openFrom(store: CreditStore, shard: ShardState, fromMs: number): Promise<void> {
+  await new Promise((go) => setTimeout(go, Math.max(0, fromMs - Date.now())));
+  await store.transition(shard.shard, shard, 'open');
+}
+
+/** Those whose charges were booked last come first: somebody waits for them. */
+async function busyFirst(db: Database, shards: readonly ShardState[]): Promise<ShardState[]> {
+  const rows = await db.query<{ shard: string }>('select shard from drain_cursors order by updated_at desc', [], { idempotent: true });
+  const places = new Map(rows.map(({ shard }, place) => [shard, place]));
+  const placeOf = ({ shard }: ShardState): number => places.get(shard) ?? rows.length;
+  return [...shards].sort((a, b) => placeOf(a) - placeOf(b));
+}
+
 async function statesOf(store: CreditStore, names: ReadonlySet<string>, state: ShardState['state']): Promise<ShardState[]> {
   return (await store.shards()).filter((shard) => names.has(shard.shard) && shard.state === state);
 }
 
 /** Runs `work` over a list, so many at once. */
-async function inTurns<Item, Result>(items: readonly Item[], atOnce: number, work: (item: Item) => Promise<Result>): Promise<Result[]> {
-  const results: Result[] = [];
+async function inTurns<Item>(items: readonly Item[], atOnce: number, work: (item: Item) => Promise<void>): Promise<void> {
   const queue = [...items];
   await Promise.all(
     Array.from({ length: atOnce }, async () => {
-      for (let item = queue.shift(); item !== undefined; item = queue.shift()) results.push(await work(item));
+      for (let item = queue.shift(); item !== undefined; item = queue.shift()) await work(item);
     }),
   );
-  return results;
 }
