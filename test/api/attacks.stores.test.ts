@@ -1,4 +1,5 @@
 import { beforeEach, expect, test } from 'vitest';
+import { compose } from '../../src/mail/compose.js';
 import { forgetTries, PASSWORD, person } from '../accounts/people/accounts.js';
 import { mailbox, openBrowser } from '../accounts/people/browser.js';
 import { managementKey } from './cast.js';
@@ -86,4 +87,31 @@ test('T11: what is grouped and sorted by is one of a list, never a text of someb
     expect([reply.status, pointers(reply).join().includes('group_by')], bad).toEqual([400, true]);
     expect(reply.text).not.toMatch(/syntax|column|relation/i);
   }
+});
+
+test('W1: a page that somebody wrote into a name is text wherever it is answered, in files and in mails', async () => {
+  const evil = '<img src=x onerror=alert(1)>';
+  const org = await api.org(evil);
+  await api.token(org, { name: evil, project: evil, agent_id: evil });
+  const paths = [
+    `/api/v1/orgs/${org}`,
+    `/api/v1/orgs/${org}/tokens`,
+    `/api/v1/admin/orgs?q=${encodeURIComponent(evil)}`,
+    `/api/v1/admin/audit`,
+  ];
+  for (const path of paths) {
+    const reply = await api.call('GET', path);
+    expect([reply.status, reply.headers.get('content-type')?.split(';')[0]], path).toEqual([200, 'application/json']);
+    expect(reply.headers.get('x-content-type-options'), path).toBe('nosniff');
+    expect(reply.headers.get('content-security-policy'), path).toMatch(/^default-src 'none'/);
+    expect(JSON.stringify(reply.body), path).toContain(evil);
+  }
+  const refused = await api.call('GET', `/api/v1/orgs/${org}/usage?group_by=${encodeURIComponent(evil)}`);
+  expect([refused.status, refused.headers.get('content-type')]).toEqual([400, 'application/problem+json']);
+  await api.call('POST', `/api/v1/orgs/${org}/invites`, { emails: ['w1@example.com'], role_id: 'viewer' });
+  const letter = mail.mails.at(-1);
+  expect(letter).toMatchObject({ kind: 'invitation', organization: evil });
+  const { html } = compose(letter as never, 'Farebox');
+  expect(html).not.toContain(evil);
+  expect(html).toContain('&lt;img src=x onerror=alert(1)&gt;');
 });

@@ -136,13 +136,18 @@ test('a second factor is asked for after another house as well', async () => {
   expect((await other.send('GET', '/api/v1/me')).body).toMatchObject({ email: 'ada@example.com' });
 });
 
-test.each(['//evil.example', '/\\evil.example', 'https://evil.example', '/%0d%0aLocation:x\r\n', 'javascript:alert(1)'])(
-  'nobody is sent on to %s',
-  async (returnTo) => {
-    const reply = await openBrowser(api.app).send('POST', '/api/v1/auth/oauth/acme', { return_to: returnTo });
-    expect([reply.status, (reply.body['errors'] as { pointer: string }[])[0]?.pointer]).toEqual([400, '/return_to']);
-  },
-);
+// W5
+test.each([
+  '//evil.example',
+  '/\\evil.example',
+  'https://evil.example',
+  'https:evil.example',
+  '/%0d%0aLocation:x\r\n',
+  'javascript:alert(1)',
+])('nobody is sent on to %s', async (returnTo) => {
+  const reply = await openBrowser(api.app).send('POST', '/api/v1/auth/oauth/acme', { return_to: returnTo });
+  expect([reply.status, (reply.body['errors'] as { pointer: string }[])[0]?.pointer]).toEqual([400, '/return_to']);
+});
 
 test('a house that is away is asked again when it is back; one that nobody configured is not there', async () => {
   const browser = openBrowser(api.app);
