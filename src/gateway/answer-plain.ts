@@ -69,9 +69,9 @@ export class PlainAnswer implements Answer {
   private startStreaming(head: Buffer): boolean {
     const { exchange, httpStatus, headers } = this.context;
     this.streaming = true;
-    const out = { ...answerHeaders(this.context), ...creditHeaders(exchange, null) };
+    const out = answerHeaders(this.context, null);
     const length = headers['content-length'];
-    if (length && headers['content-encoding'] === undefined) out['content-length'] = length;
+    if (length && headers['content-encoding'] === undefined) out.push('content-length', length);
     if (!exchange.gone) exchange.res.writeHead(httpStatus, out);
     return this.passOn(head);
   }
@@ -100,7 +100,8 @@ export class PlainAnswer implements Answer {
       parts.journal.afterWrite(() => exchange.res.end());
       return;
     }
-    const headers = { ...answerHeaders(this.context), ...creditHeaders(exchange, cost), 'content-length': body.length };
+    const headers = answerHeaders(this.context, cost);
+    headers.push('content-length', String(body.length));
     exchange.res.writeHead(this.context.httpStatus, headers);
     parts.journal.afterWrite(() => exchange.res.end(body));
   }

@@ -114,9 +114,8 @@ export class StreamAnswer implements Answer {
     if (this.begun) return;
     this.begun = true;
     const { context } = this;
-    const headers = { ...answerHeaders(context), ...creditHeaders(context.exchange, null) };
-    headers['cache-control'] = 'no-cache';
-    headers['x-accel-buffering'] = 'no';
+    const headers = answerHeaders(context, null);
+    headers.push('cache-control', 'no-cache', 'x-accel-buffering', 'no');
     context.exchange.res.writeHead(context.httpStatus, headers);
   }
 

@@ -35,21 +35,29 @@ export interface AnswerContext {
 
 const PASSED_ON = ['content-type', 'openai-model', 'openai-processing-ms', 'openai-version', 'content-language'] as const;
 
-/** An allow-list: cookies, servers, CORS and the rest of an upstream stay there. */
-export function answerHeaders(context: AnswerContext): OutgoingHttpHeaders {
-  const headers: OutgoingHttpHeaders = { 'x-request-id': context.exchange.id };
+/**
+ * What stands above a passed-on answer, name after name as Node takes it without copying. An allow-list: cookies, servers,
+ * CORS and the rest of an upstream stay there.
+ */
+export function answerHeaders({ exchange, headers }: AnswerContext, cost: number | null): string[] {
+  const list: string[] = ['x-request-id', exchange.id];
   for (const name of PASSED_ON) {
-    const value = context.headers[name];
-    if (typeof value === 'string') headers[name] = value;
+    const value = headers[name];
+    if (typeof value === 'string') list.push(name, value);
   }
-  return headers;
+  if (cost !== null) list.push('x-credits-charged', formatCredits(cost));
+  list.push('x-credits-remaining', formatCredits(remainingAfter(exchange, cost)));
+  return list;
 }
 
-/** What an answer says about credits: its charge where it is known, and what the token can spend then; until it is, all of the hold counts. */
-export function creditHeaders({ admission }: AdmittedExchange, cost: number | null): OutgoingHttpHeaders {
-  const remaining = Math.max(0, admission.remaining + admission.amount - (cost ?? admission.amount));
+/** What a refusal says about credits, once something was set aside for it. */
+export function creditHeaders(exchange: AdmittedExchange, cost: number | null): OutgoingHttpHeaders {
   return {
     ...(cost === null ? {} : { 'x-credits-charged': formatCredits(cost) }),
-    'x-credits-remaining': formatCredits(remaining),
+    'x-credits-remaining': formatCredits(remainingAfter(exchange, cost)),
   };
 }
+
+/** What the token can spend after this charge; while it is not known, all of the hold counts. */
+const remainingAfter = ({ admission }: AdmittedExchange, cost: number | null): number =>
+  Math.max(0, admission.remaining + admission.amount - (cost ?? admission.amount));
