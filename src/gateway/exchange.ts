@@ -20,7 +20,7 @@ import type { Entry } from './entries.js';
 import type { GatewayError } from './errors.js';
 import type { Journal } from './journal.js';
 import type { OpenRequests } from './open.js';
-import type { Asked } from './request.js';
+import type { Asked, Places } from './request.js';
 import type { GatewayTally } from './tally.js';
 
 /** What every part of the gateway works with. Functions for what a reload may replace. */
@@ -77,6 +77,7 @@ export interface Exchange {
   readonly caller: Caller;
   readonly asked: Asked;
   readonly bytes: Buffer;
+  readonly places: Places | null;
   /** The client closed its connection before the answer was whole. */
   gone: boolean;
   /** The half of every row of this request that never changes, once somebody has written it. */

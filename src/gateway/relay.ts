@@ -61,7 +61,7 @@ async function prepare(
     return refuse(unavailable('Too many large requests are being read right now. Try again in a moment.', 'overloaded'));
   if (parsed.kind === 'bad') return refuse(badRequest(parsed.message, parsed.code, parsed.param), identified.caller);
 
-  const { asked } = parsed;
+  const { asked, places } = parsed;
   const exchange: Exchange = {
     id,
     req,
@@ -71,6 +71,7 @@ async function prepare(
     caller: identified.caller,
     asked,
     bytes: read.bytes,
+    places,
     gone: res.destroyed,
     who: null,
     trace: null,

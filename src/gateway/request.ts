@@ -23,8 +23,14 @@ export interface Asked {
 }
 
 export type Parsed =
-  | { readonly kind: 'asked'; readonly asked: Asked }
+  | { readonly kind: 'asked'; readonly asked: Asked; readonly places: Places | null }
   | { readonly kind: 'bad'; readonly message: string; readonly param: string | null; readonly code: string };
+
+/** Where a body is changed on its way. Finding that takes long in a large one, so whoever reads it in a thread finds it there. */
+export interface Places {
+  readonly model: Pick<Edit, 'start' | 'end'> | null;
+  readonly askUsage: readonly Edit[];
+}
 
 type Body = Readonly<Record<string, unknown>>;
 
@@ -89,7 +95,7 @@ function read(kind: EndpointKind, body: Body, raw: Raw): Parsed {
   }
   const wrong = wrongNumber(body) ?? wrongFlag(body) ?? missingContent(kind, body);
   if (wrong) return wrong;
-  return { kind: 'asked', asked: askedOf(kind, body, model, raw.bytes.length) };
+  return { kind: 'asked', asked: askedOf(kind, body, model, raw.bytes.length), places: null };
 }
 
 function askedOf(kind: EndpointKind, body: Body, model: string, bodyBytes: number): Asked {
@@ -257,18 +263,26 @@ const bad = (message: string, param: string | null, code: string): Parsed => ({ 
  * The bytes for the upstream: the client's own, with the model's name replaced when the upstream knows it by another, and
  * `include_usage` asked for when the client did not.
  */
-export function upstreamBody(bytes: Buffer, change: { readonly model: string | null; readonly askUsage: boolean }): Buffer {
+export function upstreamBody(
+  bytes: Buffer,
+  change: { readonly model: string | null; readonly askUsage: boolean },
+  places: Places | null = null,
+): Buffer {
   if (change.model === null && !change.askUsage) return bytes;
-  const members = topLevelMembers(bytes);
-  const edits: Edit[] = [];
-  const model = members.find(({ key }) => key === 'model');
-  if (change.model !== null && model) edits.push({ start: model.valueStart, end: model.valueEnd, text: JSON.stringify(change.model) });
-  if (change.askUsage) {
-    const options = members.find(({ key }) => key === 'stream_options');
-    edits.push(...usageEdits(bytes, options));
-  }
-  return splice(bytes, edits);
+  const { model, askUsage } = places ?? placesOf(bytes);
+  const renamed = change.model !== null && model ? [{ ...model, text: JSON.stringify(change.model) }] : [];
+  return splice(bytes, change.askUsage ? [...renamed, ...askUsage] : renamed);
 }
+
+export function placesOf(bytes: Buffer): Places {
+  const members = topLevelMembers(bytes);
+  const model = members.find(({ key }) => key === 'model');
+  const options = members.find(({ key }) => key === 'stream_options');
+  return { model: model ? { start: model.valueStart, end: model.valueEnd } : null, askUsage: usageEdits(bytes, options) };
+}
+
+/** Said more often, it is all that is left of the options: nobody means that, and each is an edit. */
+const WISHES_MAX = 8;
 
 /** Only the wish is touched: whatever else stands in the options is never read, so how deep it is does not matter. */
 function usageEdits(bytes: Buffer, options: Member | undefined): Edit[] {
@@ -280,6 +294,7 @@ function usageEdits(bytes: Buffer, options: Member | undefined): Edit[] {
   if (bytes[valueStart] !== OPEN_OBJECT) return [{ start: valueStart, end: valueEnd, text: '{"include_usage":true}' }];
   const members = topLevelMembers(bytes.subarray(valueStart, valueEnd));
   const wishes = members.filter(({ key }) => key === 'include_usage');
+  if (wishes.length > WISHES_MAX) return [{ start: valueStart, end: valueEnd, text: '{"include_usage":true}' }];
   if (wishes.length > 0)
     return wishes.map((wish) => ({ start: valueStart + wish.valueStart, end: valueStart + wish.valueEnd, text: 'true' }));
   const start = valueStart + 1;

@@ -90,10 +90,8 @@ export class Transfer implements Running, AttemptOwner {
     this.attempts += 1;
     this.current = candidate;
     this.sent = true;
-    const body = upstreamBody(exchange.bytes, {
-      model: candidate.servedModel === exchange.asked.model ? null : candidate.servedModel,
-      askUsage: hideUsage,
-    });
+    const renamed = candidate.servedModel === exchange.asked.model ? null : candidate.servedModel;
+    const body = upstreamBody(exchange.bytes, { model: renamed, askUsage: hideUsage }, exchange.places);
     this.call = forward(
       candidate.upstream,
       { path: exchange.endpoint.path, method: 'POST', body, headers: clientHeaders(exchange) },

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { parseBody } from '../../src/gateway/parse.js';
-import { parseRequest } from '../../src/gateway/request.js';
+import { parseRequest, placesOf } from '../../src/gateway/request.js';
 
 const bodyOf = (bytes: number): Buffer => {
   const body = JSON.stringify({ model: 'm', messages: [{ role: 'user', content: '' }] });
@@ -17,7 +17,7 @@ test('a larger body is read in a thread, with the same result, while this one go
   const body = bodyOf(256 * 1024 + 1);
   const answer = parseBody('chat', body, 64);
   expect(answer).toBeInstanceOf(Promise);
-  expect(await answer).toEqual(parseRequest('chat', body, 64));
+  expect(await answer).toEqual({ ...parseRequest('chat', body, 64), places: placesOf(body) });
 });
 
 test('a large body that is no JSON, or too deep, is refused from the thread as well', async () => {
