@@ -106,10 +106,10 @@ async function act(method: string, path: string, input?: unknown): Promise<void>
 }
 
 describe('round trips to Redis before a request goes on', () => {
-  test('a process that has not seen the token asks for it and for its organization; from then on the hold is all', async () => {
+  test('a process that has not seen the token asks for it and its organization at once; from then on the hold is all', async () => {
     const me = await customer();
     const cold = await askEach(me);
-    expect(calls(firsts(cold))).toEqual(Array(PROCESSES).fill(3));
+    expect(calls(firsts(cold))).toEqual(Array(PROCESSES).fill(2));
     const warm = [...(await askEach(me)), ...(await askEach(me)), ...(await askEach(me))];
     expect(new Set(calls(warm))).toEqual(new Set([1]));
     expect(kinds([...cold, ...warm])).toEqual(['200']);

@@ -69,19 +69,16 @@ export function createReading(ask: Ask, topology: Topology, epochs: Epochs): Rea
   };
 }
 
-/** The token says which organization it belongs to, so the cold path takes two calls; the hold checks both again. */
+/** The script finds the organization by what the token says; the hold checks both again. */
 async function lookup(ask: Ask, tokenId: TokenId): Promise<LookupAnswer> {
   const shard = shardOf(tokenId);
-  const terms = (key: string) => ask({ shard, verb: 'lookup', keys: [`{${shard}}:${key}`], fields: '', texts: [] }, (reply) => reply);
-  const first = await terms(`token:${tokenId}`);
-  if ('kind' in first) return first;
-  if (first[0] === 'unknown') return { kind: 'unknown_token' };
-  const token = parsed<TokenTerms>(first[1]);
-  if (!token || token.tokenId !== tokenId || !isOrgId(token.orgId)) return unavailable('broken', false);
-  const second = await terms(`org:${token.orgId}`);
-  if ('kind' in second) return second;
-  const org = second[0] === 'terms' ? parsed<OrgTerms>(second[1]) : undefined;
-  return org ? { kind: 'found', token, org } : unavailable('broken', false);
+  const reply = await ask({ shard, verb: 'lookup', keys: [`{${shard}}:token:${tokenId}`], fields: '', texts: [] }, (answer) => answer);
+  if ('kind' in reply) return reply;
+  if (reply[0] === 'unknown') return { kind: 'unknown_token' };
+  const token = parsed<TokenTerms>(reply[1]);
+  const org = parsed<OrgTerms>(reply[2]);
+  if (token?.tokenId !== tokenId || !isOrgId(token.orgId) || org?.orgId !== token.orgId) return unavailable('broken', false);
+  return { kind: 'found', token, org };
 }
 
 /** Which requests are due is kept by deadline, what they are by organization; who ended in between is left out. */

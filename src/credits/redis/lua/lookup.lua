@@ -1,12 +1,18 @@
--- lookup: what a token or an organization may do, as it was projected.
+-- lookup: what a token and its organization may do, as it was projected.
 -- KEYS[1] epoch of the shard        KEYS[2] deadlines of the shard (unused)   KEYS[3] stream of the shard (unused)
--- KEYS[4] token or org
+-- KEYS[4] token
 -- ARGV[1] expected epoch
--- Answers: terms json · unknown · epoch · filling
+-- Answers: terms json-of-the-token [json-of-the-organization] · unknown · epoch · filling
 -- Safe to repeat: it writes nothing.
 local no = closed(KEYS, ARGV, 'open')
 if no then return no end
 local json = call('HGET', KEYS[4], 'json')
+if not json then return { 'unknown' } end
 -- Terms whose other half cannot be read would only fail at the hold, again and again.
-if json and match(KEYS[4], ':token:') then readToken(KEYS[4], true) elseif json then readOrg(KEYS[4], true) end
-return json and { 'terms', json } or { 'unknown' }
+readToken(KEYS[4], true)
+-- Only the token says whose it is. The key of its organization cannot be given, but lies in the same slot: the shard is in both.
+local shard, org = match(KEYS[4], '^({%d%d}:)token:'), match(json, '"orgId":"(org_%w+)"')
+if not shard or not org then broken('token') end
+local terms = call('HGET', shard .. 'org:' .. org, 'json')
+if terms then readOrg(shard .. 'org:' .. org, true) end
+return { 'terms', json, terms }
