@@ -148,13 +148,16 @@ function checkRows(audit: Audit, about: About): void {
 
 /** What the request must have cost: one amount, or after a crash or a client that left, the two ends. */
 function bounds({ entry, seen, allowed }: About): [number, number] {
+  const { plan } = entry;
   const last = seen.at(-1);
   if (!last) return [0, 0];
   const exact = verdictOf(entry, last, false);
   if (stays(entry) && !allowed.crash) return [exact, exact];
   const isReported = last.usageSent !== undefined && last.usageSent !== null;
   if (isWhole(entry)) return [isReported || !allowed.crash ? exact : 0, exact];
-  const most = Math.max(exact, verdictOf(entry, last, true));
+  const left = Math.max(exact, verdictOf(entry, last, true));
+  // Whoever dies before the upstream's last words has its own count of what was asked and delivered.
+  const most = allowed.crash && plan.stream ? Math.max(left, verdictOf(entry, beforeUsage(last), true)) : left;
   return [allowed.crash ? crashFloor(entry) : atLeast(entry, last), most];
 }
 
@@ -176,6 +179,12 @@ function verdictOf(entry: Entry, seen: Seen, left: boolean): number {
     clientLeft: left || !stays(entry),
   };
   return judge(evidence).cost;
+}
+
+/** As it was when the usage had not come yet. */
+function beforeUsage(seen: Seen): Seen {
+  const at = seen.delivered.lastIndexOf('data:', Math.max(0, seen.delivered.lastIndexOf('"usage":{')));
+  return at > 0 ? { ...seen, delivered: seen.delivered.subarray(0, at), ending: 'aborted' } : seen;
 }
 
 /** A client that left pays at least for what it had read by then. */
