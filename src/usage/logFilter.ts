@@ -81,14 +81,28 @@ export function whereOf(orgId: OrgId, filter: LogFilter): Where {
 }
 
 /** `$1` is the organization, in every `where` of this folder. */
-export function addOfTokens(where: Where, { projects, members }: Pick<LogFilter, 'projects' | 'members'>): void {
-  const lists: [string, readonly string[]][] = [
-    ['project', projects],
-    ['owner_id', members],
-  ];
-  for (const [column, values] of lists)
-    if (values.length > 0)
-      add(where, (n) => `r.token_id in (select x.token_id from tokens x where x.org_id = $1 and x.${column} = any (${n}::text[]))`, values);
+export function addOfTokens(where: Where, filter: Pick<LogFilter, 'projects' | 'members'>): void {
+  const meant = tokensMeant(filter);
+  if (meant === null) return;
+  const { select, params } = meant(where.params.length + 1);
+  where.params.push(...params);
+  where.parts.push(`r.token_id in (${select})`);
+}
+
+interface Tokens {
+  readonly select: string;
+  readonly params: readonly Param[];
+}
+
+/** The tokens with these labels and owners, with parameters from the given place on; null = nobody asked for labels or owners. */
+export function tokensMeant({ projects, members }: Pick<LogFilter, 'projects' | 'members'>): ((from: number) => Tokens) | null {
+  const lists = [['project', projects] as const, ['owner_id', members] as const].filter(([, values]) => values.length > 0);
+  if (lists.length === 0) return null;
+  return (from) => ({
+    select: `select x.token_id from tokens x where x.org_id = $1
+      ${lists.map(([column], i) => `and x.${column} = any ($${from + i}::text[])`).join(' ')}`,
+    params: lists.map(([, values]) => values),
+  });
 }
 
 /** The ids carry the time, so they narrow the index; `ts` says the same again and leaves out whole months. */
