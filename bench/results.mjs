@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, release, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { PHASES } from './phases.mjs';
@@ -81,6 +81,9 @@ export function print(samples) {
 
 export function write(samples, about) {
   const file = fileURLToPath(new URL('./RESULTS.md', import.meta.url));
+  // What is written by hand stands under headings of its own, behind the tables, and stays.
+  const before = existsSync(file) ? readFileSync(file, 'utf8') : '';
+  const kept = before.includes('\n## ') ? before.slice(before.indexOf('\n## ')) : '';
   const versions = JSON.parse(readFileSync(new URL('../package-lock.json', import.meta.url), 'utf8')).packages;
   const of = (name) => `${name} ${versions[`node_modules/${name}`]?.version}`;
   const text = `# What a metered request costs
@@ -95,8 +98,8 @@ ${notes(samples)}
 
 **Bare proxy**: \`node:http\` in front, undici's \`dispatch\` behind, nothing in between (\`bench/proxy.mjs\`).
 **Farebox**: one gateway process with everything on: token check, hold and settlement in Redis (append-only file on), metering, usage rows
-drained into Postgres, logs, metrics. CPU is the run time of all threads of the gateway process, divided by the work done; it moves little with
-noise. Requests per second and milliseconds also show what else ran on the machine. Compare ratios within one run only.
+drained into Postgres, logs, metrics. CPU is the run time of all threads of the gateway process, divided by the work done. Requests per
+second and milliseconds show even more of what else ran on the machine. Compare ratios within one run only.
 
 | phase | what |
 |---|---|
@@ -106,6 +109,6 @@ noise. Requests per second and milliseconds also show what else ran on the machi
 | stream, full speed | 32 streams at a time, 200 chunks each, as fast as the upstream can write |
 | first token | one stream at a time, request sent to first chunk received |
 `;
-  writeFileSync(file, text);
+  writeFileSync(file, text + kept);
   process.stdout.write('\nWritten to bench/RESULTS.md\n');
 }
