@@ -1,10 +1,11 @@
-// How many charges per second one connection books: rows, grants, entries, rollups and projections included.
-// `node --import tsx bench/drain.ts [batches]`; TEST_DATABASE_URL=… to measure a server with your own settings.
+// How many charges per second one connection books: rows, grants, entries, rollups and projections included; and how long
+// `farebox reconcile` takes over all of them. `node --import tsx bench/drain.ts [batches]`, 44 batches make a million rows; TEST_DATABASE_URL=… to measure a server with your own settings.
 
 import { type Database, openDatabase } from '../src/db/client.js';
 import type { ChargeEvent } from '../src/domain/charge.js';
 import { newOrgId, newRequestId, newTokenId, type OrgId, type TokenId } from '../src/domain/ids.js';
 import { postCharges, postGrant } from '../src/ledger/post.js';
+import { reconcile } from '../src/ledger/reconcile.js';
 import { freshDatabase, startPostgres } from '../test/support/postgres.js';
 
 interface Customer {
@@ -32,8 +33,22 @@ for (const [size, orgs] of [
   console.log(`| ${size} | ${orgs} | ${fresh.rate} | ${fresh.ms} | ${fresh.again} |`);
 }
 await db.close();
+await reconcileAll();
 await database.drop();
 await server.stop();
+
+async function reconcileAll(): Promise<void> {
+  const reader = openDatabase({ url: database.url, max: 1, timeoutMs: 600_000 });
+  const rows = await reader.one<{ count: number }>('select count(*) as count from usage_records');
+  const started = performance.now();
+  const { checked, findings } = await reconcile({ db: reader });
+  const seconds = (performance.now() - started) / 1000;
+  const kinds = [...new Set(findings.map((one) => one.check))];
+  console.log(
+    `\nreconcile: ${rows?.count} rows, ${Object.keys(checked).length} checks, ${seconds.toFixed(1)} s; differences in: ${kinds.join(', ') || 'nothing'}`,
+  );
+  await reader.close();
+}
 
 async function measure(customers: readonly Customer[], size: number, times: number): Promise<{ rate: number; ms: number; again: number }> {
   const texts = Array.from({ length: times }, () => Array.from({ length: size }, (_, i) => event(customers, i)));
@@ -77,7 +92,7 @@ function event(customers: readonly Customer[], i: number): string {
     upstream: 'openai',
     stream: i % 2 === 0,
     http_status: 200,
-    cost: 1_234 + (i % 100),
+    cost: 3_066,
     held: 60_000,
     debt: false,
     operator_loss: 0,
