@@ -181,6 +181,13 @@ export class Hot {
     return `${fits ? 'extended' : 'short'} ${amount}`;
   }
 
+  /** It was not extended after all: what a member has left could not be known, so nothing more was set aside. */
+  stayed({ orgId, requestId }: ExtendCommand, amount: number): void {
+    const { holds } = this.org(orgId);
+    const hold = holds.get(requestId);
+    if (hold) holds.set(requestId, { ...hold, amount });
+  }
+
   private keep(org: HotOrg, command: ExtendCommand, to: { amount: number; hold: HotHold | undefined; nowMs: number }): void {
     const floor = Math.max(to.hold?.floor ?? 0, command.floor);
     const deadlineMs = Math.max(to.hold?.deadlineMs ?? 0, to.nowMs + command.leaseMs / this.scale);

@@ -110,6 +110,8 @@ export class World {
     if (expected !== undefined && words !== expected && !(isDamaged(this.damaged, call) && isLess(call, expected, answer))) {
       throw new Violation(promiseOf(call, expected, answer), `${message.key} was answered '${words}', expected '${expected}'`);
     }
+    if (words !== expected && call.verb === 'extend' && answer.kind === 'short' && 'amount' in answer)
+      this.hot.stayed(call.command, answer.amount);
     if (answer.kind === 'moved') await this.learnEpochs();
     return answer;
   }
@@ -195,6 +197,8 @@ const isRefusal = (answer: Answer): boolean =>
 
 /** With terms or use gone an answer may differ in its numbers, never in admitting what should be refused. */
 function isLess({ verb }: Call, expected: string, answer: Answer): boolean {
+  if (verb === 'extend' && answer.kind === 'short' && 'amount' in answer)
+    return expected.startsWith('extended ') && answer.amount <= Number(expected.split(' ')[1]);
   if (verb !== 'hold') return verb === 'project' || expected.startsWith(answer.kind);
   // A hold of nothing is admitted even where what a member has left cannot be known: then nothing is said to be left.
   const [kind, amount, remaining] = expected.split(' ');
