@@ -1,5 +1,6 @@
 import type { CreditStore, StreamEntry } from './credits/store.js';
 import type { Database } from './db/client.js';
+import { monotonicMs } from './domain/clock.js';
 import type { Settings } from './domain/settings.js';
 import { createCycles } from './ledger/cycles.js';
 import { createDrain } from './ledger/drain.js';
@@ -107,8 +108,8 @@ export function createJobs(parts: JobParts): Jobs {
 
 /** What was settled while we stopped is booked before the memory that holds it goes. */
 async function lastDrain(drain: ReturnType<typeof createDrain>): Promise<void> {
-  const until = Date.now() + LAST_DRAIN_MS;
-  while (Date.now() < until) {
+  const until = monotonicMs() + LAST_DRAIN_MS;
+  while (monotonicMs() < until) {
     const step = await drain.step();
     if (step.kind !== 'drained') return;
   }

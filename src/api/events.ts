@@ -2,6 +2,7 @@ import { z } from '@hono/zod-openapi';
 import type { Reach } from '../accounts/actor.js';
 import { readOrg } from '../accounts/readOrg.js';
 import { tokensWithin } from '../accounts/roles/ownTokens.js';
+import { monotonicMs } from '../domain/clock.js';
 import { isOrgId, type OrgId } from '../domain/ids.js';
 import { type Access, createAccess, type Follower } from './access.js';
 import type { ApiDeps } from './deps.js';
@@ -102,13 +103,13 @@ interface Listener {
 
 /** A connection keeps no queue of its own, only how far it has read: one that is too slow is told to read everything again. */
 async function* tell(watch: Watch, { follower, sight, since }: Listener): AsyncGenerator<string> {
-  const endsAt = Date.now() + LIFE_MS;
-  let saidAt = Date.now();
+  const endsAt = monotonicMs() + LIFE_MS;
+  let saidAt = monotonicMs();
   try {
     yield 'retry: 1000\n\n';
     await watch.ready;
     let at = since;
-    while (Date.now() < endsAt && !watch.isOver) {
+    while (monotonicMs() < endsAt && !watch.isOver) {
       const caller = await follower.now();
       if (!caller) return;
       const { events, missed } = at === null ? { events: watch.states(), missed: false } : watch.after(at);
@@ -117,9 +118,9 @@ async function* tell(watch: Watch, { follower, sight, since }: Listener): AsyncG
       // What was seen counts even when it was not wanted; states are the newest of their kind, so nothing is between.
       at = Math.max(at ?? 0, watch.latest(), missed ? 0 : (news.at(-1)?.seq ?? 0));
       const resync = missed ? `id: ${at}\nevent: resync\ndata: {}\n\n` : '';
-      const text = resync + wanted.join('') || (Date.now() - saidAt >= HEARTBEAT_MS ? ': still here\n\n' : '');
+      const text = resync + wanted.join('') || (monotonicMs() - saidAt >= HEARTBEAT_MS ? ': still here\n\n' : '');
       if (text !== '') {
-        saidAt = Date.now();
+        saidAt = monotonicMs();
         yield text;
       }
       if (watch.after(at).events.length === 0) await watch.changed(LOOK_MS);

@@ -1,4 +1,5 @@
 import postgres from 'postgres';
+import { monotonicMs } from '../domain/clock.js';
 import { askedFrom } from '../telemetry/origin.js';
 import { DatabaseError, databaseError, isAway, isLost, isRetryable } from './errors.js';
 import { type Param, parameter, TYPES } from './values.js';
@@ -66,17 +67,17 @@ export function openDatabase(options: DatabaseOptions): Database {
   };
 
   const run = async (start: (driver: Driver) => Pending, given: QueryOptions): Promise<unknown[]> => {
-    const deadline = Date.now() + (given.timeoutMs ?? standard);
+    const deadline = monotonicMs() + (given.timeoutMs ?? standard);
     for (let tries = 1; ; tries++) {
       try {
-        return await attempt(start, Math.max(1, deadline - Date.now()));
+        return await attempt(start, Math.max(1, deadline - monotonicMs()));
       } catch (cause) {
         const error = databaseError(cause);
         const again =
           (isRetryable(error.code) && tries < CONFLICT_ATTEMPTS) ||
           (given.idempotent === true && (isLost(error.code) || isAway(error.code)) && tries < LOST_ATTEMPTS);
         const pause = PAUSE_MS * 2 ** tries * (0.5 + Math.random());
-        if (!again || Date.now() + pause >= deadline) throw error;
+        if (!again || monotonicMs() + pause >= deadline) throw error;
         await new Promise((go) => setTimeout(go, pause));
       }
     }

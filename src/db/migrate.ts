@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { monotonicMs } from '../domain/clock.js';
 import type { Database } from './client.js';
 
 export interface Migration {
@@ -92,7 +93,7 @@ async function prepare(db: Database): Promise<void> {
 
 /** A row, not a session lock: PGlite has one session for everybody. A crashed owner's turn ends by itself. */
 async function takeTurn(db: Database, owner: string): Promise<void> {
-  const deadline = Date.now() + LEASE_WAIT_MS + MIGRATION_MS;
+  const deadline = monotonicMs() + LEASE_WAIT_MS + MIGRATION_MS;
   for (;;) {
     const mine = await db.one(
       `insert into schema_migrating as m (owner, until) values ($1, now() + make_interval(secs => $2))
@@ -101,7 +102,7 @@ async function takeTurn(db: Database, owner: string): Promise<void> {
       [owner, LEASE_WAIT_MS / 1000],
     );
     if (mine) return;
-    if (Date.now() > deadline)
+    if (monotonicMs() > deadline)
       throw new Error(`Another server has been running ${LEASE} for too long; look at the table schema_migrating.`);
     await new Promise((go) => setTimeout(go, 200));
   }

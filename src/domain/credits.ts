@@ -40,10 +40,12 @@ export function formatCredits(amount: number): string {
   if (!(amount >= 0 && amount <= Number.MAX_SAFE_INTEGER)) return formatScaled(BigInt(amount), 6);
   const rest = amount % MICRO_PER_CREDIT;
   const whole = (amount - rest) / MICRO_PER_CREDIT;
-  return rest === 0 ? `${whole}` : `${whole}.${`${MICRO_PER_CREDIT + rest}`.slice(1).replace(TRAILING_ZEROS, '')}`;
+  if (rest === 0) return `${whole}`;
+  let fraction = rest;
+  let scale = MICRO_PER_CREDIT;
+  for (; fraction % 10 === 0; scale /= 10) fraction /= 10;
+  return `${whole}.${`${scale + fraction}`.slice(1)}`; // the 1 in front has kept its zeros
 }
-
-const TRAILING_ZEROS = /0+$/;
 
 /** An integer scaled by a power of ten, printed as an exact decimal. */
 export function formatScaled(value: bigint, decimals: number): string {

@@ -1,4 +1,5 @@
 import { Agent, type IncomingMessage, type OutgoingHttpHeaders, request, type ServerResponse } from 'node:http';
+import { monotonicMs } from '../domain/clock.js';
 import { newRequestId } from '../domain/ids.js';
 import { SEALED } from '../domain/sealed.js';
 import { addressOf } from './peer.js';
@@ -20,7 +21,7 @@ export function createOfficeRelay(
 ): { handle(req: IncomingMessage, res: ServerResponse): void; close(): void } {
   // A connection each: one that is kept may be closed just when the next request goes into it.
   const agent = new Agent({ keepAlive: false, maxSockets: 64 });
-  let awaySinceMs: number | null = Date.now();
+  let awaySinceMs: number | null = monotonicMs();
   const attempt = (req: IncomingMessage, res: ServerResponse, headers: OutgoingHttpHeaders): void => {
     if (res.destroyed) return;
     const onward = request({ socketPath, agent, path: req.url, method: req.method, headers }, (answer) => {
@@ -42,8 +43,8 @@ export function createOfficeRelay(
     onward.on('error', (error: NodeJS.ErrnoException) => {
       res.off('close', leave);
       if (!NOT_THERE.has(error.code ?? '') || res.destroyed) return unavailable(res);
-      awaySinceMs ??= Date.now();
-      if (Date.now() - awaySinceMs > patienceMs) return unavailable(res);
+      awaySinceMs ??= monotonicMs();
+      if (monotonicMs() - awaySinceMs > patienceMs) return unavailable(res);
       setTimeout(() => attempt(req, res, headers), TRY_AGAIN_MS);
     });
     res.on('close', leave);

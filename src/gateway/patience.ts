@@ -1,4 +1,5 @@
 import type { Unavailable } from '../credits/store.js';
+import { monotonicMs } from '../domain/clock.js';
 
 /** A reload of the hot store takes a second or two: better a late answer than a refusal. */
 const PATIENCE_MS = 2_000;
@@ -14,11 +15,11 @@ export async function patiently<T extends { readonly kind: string }>(
   ask: () => Promise<T | Unavailable>,
 ): Promise<T | Unavailable> {
   if (!isLoading(first) || waiting >= WAITING_MAX) return first;
-  const untilMs = Date.now() + PATIENCE_MS;
+  const untilMs = monotonicMs() + PATIENCE_MS;
   waiting += 1;
   try {
     let answer: T | Unavailable = first;
-    while (isLoading(answer) && Date.now() < untilMs) {
+    while (isLoading(answer) && monotonicMs() < untilMs) {
       await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS * (0.5 + Math.random())));
       answer = await ask();
     }

@@ -118,12 +118,12 @@ async function confirmOrg({ store, journal }: Parts, orgId: OrgId, entries: read
   );
   if (answer.kind === 'unavailable') return { booked: 0, lost: 0 };
   const pending = new Set(answer.ids);
-  const now = lifeOf(answer.epoch);
+  const { epoch } = answer;
   let booked = 0;
   let lost = 0;
   for (const { entry, under } of asked) {
     if (under === undefined || entry.takenUnder !== under) continue;
-    if (lifeOf(under) !== now) {
+    if (under !== epoch && lifeOf(under) !== lifeOf(epoch)) {
       entry.again = true;
       lost += 1;
     } else if (!pending.has(entry.requestId)) {

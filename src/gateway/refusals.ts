@@ -1,3 +1,4 @@
+import { monotonicMs } from '../domain/clock.js';
 import type { OrgId, TokenId } from '../domain/ids.js';
 import type { RefusedRequest } from '../domain/refused.js';
 import type { Metrics } from '../telemetry/metrics.js';
@@ -90,7 +91,7 @@ function rowOf({ id, req, endpoint, caller, startedMs, asked }: Refused, error: 
     stream: asked?.stream ?? false,
     http_status: error.status,
     code: error.code,
-    latency_ms: Math.max(0, Date.now() - startedMs),
+    latency_ms: Math.max(0, monotonicMs() - startedMs),
     ...attributionOf(req, caller, asked),
     unlisted: 0,
   };

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { monotonicMs } from '../domain/clock.js';
 import { newRequestId, type RequestId } from '../domain/ids.js';
 import { admit } from './admit.js';
 import type { Caller } from './authenticate.js';
@@ -34,7 +35,7 @@ async function prepare(
 ): Promise<AdmittedExchange | null> {
   const refuse = (error: GatewayError, caller?: Caller, exchange?: Exchange): null => {
     parts.metrics.refusals.inc({ code: error.code });
-    if (caller) parts.refusals.note(exchange ?? { id, req, endpoint, caller, startedMs: Date.now(), asked: null }, error);
+    if (caller) parts.refusals.note(exchange ?? { id, req, endpoint, caller, startedMs: monotonicMs(), asked: null }, error);
     sendError(res, error, id, { 'x-credits-charged': '0' });
     return null;
   };
@@ -54,7 +55,7 @@ async function prepare(
   if (read.kind === 'gone') return null;
   if (read.kind === 'refused') return refuse(read.error, identified.caller);
 
-  const startedMs = Date.now();
+  const startedMs = monotonicMs();
   const reading = parseBody(endpoint.kind, read.bytes, parts.settings.bodyDepthMax);
   const parsed = reading instanceof Promise ? await reading : reading;
   if (parsed.kind === 'busy')
@@ -91,10 +92,10 @@ function transfer(parts: GatewayParts, exchange: AdmittedExchange): void {
   const { endpoint, res, startedMs } = exchange;
   const running = new Transfer(parts, exchange, (ending) => {
     parts.open.remove(running);
-    parts.tally.ended({ endpoint: endpoint.path, status: res.statusCode, ending, ms: Date.now() - startedMs });
+    parts.tally.ended({ endpoint: endpoint.path, status: res.statusCode, ending, ms: monotonicMs() - startedMs });
   });
   parts.open.add(running);
-  const heldMs = Date.now() - startedMs;
+  const heldMs = monotonicMs() - startedMs;
   parts.tally.overhead(endpoint.path, heldMs);
   if (heldMs >= SLOW_HOLD_MS) traceOf(exchange).held_ms = heldMs;
   res.on('close', () => {

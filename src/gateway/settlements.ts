@@ -1,5 +1,6 @@
 import type { SettleCommand } from '../credits/store.js';
 import { type Breakdown, NO_USAGE, type Usage, type UsageSource } from '../domain/charge.js';
+import { monotonicMs } from '../domain/clock.js';
 import { type MicroCredits, microCredits, ZERO } from '../domain/credits.js';
 import type { GatewaySettings } from '../domain/settings.js';
 import { charge } from '../pricing/charge.js';
@@ -62,7 +63,7 @@ export function createSettlements(parts: SettlementParts): Settlements {
       outbox.send({ requestId: exchange.id, tokenId, orgId, kind: 'final', cost: ZERO, event: null });
     },
     flush: async (deadlineMs) => {
-      while (Date.now() < deadlineMs && (counting > 0 || outbox.size() > 0)) await new Promise((resolve) => setTimeout(resolve, 20));
+      while (monotonicMs() < deadlineMs && (counting > 0 || outbox.size() > 0)) await new Promise((resolve) => setTimeout(resolve, 20));
       return counting === 0 && outbox.size() === 0;
     },
   };
@@ -111,7 +112,7 @@ function commandFor(exchange: AdmittedExchange, outcome: Outcome, counted: Count
     priceVersion: exchange.admission.priceVersion,
     breakdown: priced.breakdown,
     finishReason: outcome.finishReason,
-    latencyMs: Math.max(0, Date.now() - exchange.startedMs),
+    latencyMs: Math.max(0, monotonicMs() - exchange.startedMs),
     ttftMs: outcome.ttftMs,
     flags: counted.flags.length || outcome.flags.length ? [...outcome.flags, ...counted.flags] : outcome.flags,
     attempts: outcome.attempts,

@@ -1,5 +1,6 @@
 import type { CreditStore, StreamEntry } from '../credits/store.js';
 import type { Database } from '../db/client.js';
+import { monotonicMs } from '../domain/clock.js';
 import { SHARDS } from '../domain/ids.js';
 
 export interface Cursors {
@@ -24,7 +25,7 @@ const AT_ONCE = 16;
 export function createCursors(parts: { readonly db: Database; readonly store: CreditStore; readonly keepMs: number }): Cursors {
   const { db, store } = parts;
   let known: Map<string, { epoch: string; cursor: string }> | undefined;
-  let checkedMs = 0;
+  let checkedMs = Number.NEGATIVE_INFINITY;
   let trimmedMs = 0;
   let start = 0;
 
@@ -33,16 +34,16 @@ export function createCursors(parts: { readonly db: Database; readonly store: Cr
       idempotent: true,
     });
     known = new Map(rows.map((row) => [row.shard, { epoch: row.epoch, cursor: row.cursor }]));
-    checkedMs = 0;
+    checkedMs = Number.NEGATIVE_INFINITY;
   };
 
   const check = async (): Promise<void> => {
     if (!known) await load();
-    if (Date.now() - checkedMs < EPOCH_CHECK_MS) return;
+    if (monotonicMs() - checkedMs < EPOCH_CHECK_MS) return;
     for (const { shard, epoch } of await store.shards()) {
       if (known?.get(shard)?.epoch !== epoch) known?.set(shard, { epoch, cursor: '' });
     }
-    checkedMs = Date.now();
+    checkedMs = monotonicMs();
   };
 
   const read = async (entriesMax: number, bytesMax: number): Promise<readonly StreamEntry[]> => {
@@ -79,8 +80,8 @@ export function createCursors(parts: { readonly db: Database; readonly store: Cr
         db,
         [...moved].map(([shard, cursor]) => ({ shard, epoch: known?.get(shard)?.epoch ?? '', cursor })),
       );
-    if (Date.now() - trimmedMs < TRIM_EVERY_MS) return;
-    trimmedMs = Date.now();
+    if (monotonicMs() - trimmedMs < TRIM_EVERY_MS) return;
+    trimmedMs = monotonicMs();
     await trimAll(store, known ?? new Map(), parts.keepMs);
   };
 

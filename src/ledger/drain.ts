@@ -3,7 +3,7 @@ import type { Database } from '../db/client.js';
 import { databaseError, isOutage } from '../db/errors.js';
 import { giveLease, takeLease } from '../db/lease.js';
 import type { Clock } from '../domain/clock.js';
-import { systemClock } from '../domain/clock.js';
+import { steadyClock } from '../domain/clock.js';
 import type { OrgId } from '../domain/ids.js';
 import { createCursors } from './cursors.js';
 import { pause } from './pause.js';
@@ -60,7 +60,7 @@ const GATHER_BELOW = 1_000;
  */
 export function createDrain(options: DrainOptions): Drain {
   const { db, store, owner } = options;
-  const clock = options.clock ?? systemClock;
+  const clock = options.clock ?? steadyClock;
   const settings = { batchMax: 4_000, batchBytesMax: 8_000_000, keepMs: 300_000, leaseMs: 15_000, idleMs: 100, gatherMs: 50, ...options };
   const cursors = createCursors({ db, store, keepMs: settings.keepMs });
   let leasedUntilMs = 0;

@@ -1,6 +1,7 @@
 import type { CreditStore, ShardState } from '../credits/store.js';
 import type { Database } from '../db/client.js';
 import { giveLease, takeLease } from '../db/lease.js';
+import { monotonicMs } from '../domain/clock.js';
 import { pause } from './pause.js';
 import { readSnapshots } from './snapshot.js';
 
@@ -51,10 +52,10 @@ export function createHeal(options: HealOptions): Heal {
     const broken = (await store.shards()).filter((shard) => shard.state !== 'open');
     if (broken.length === 0) return { kind: 'whole' };
     if (!(await takeLease(db, LEASE, owner, leaseMs))) return { kind: 'standby' };
-    const started = Date.now();
+    const started = monotonicMs();
     for (const shard of broken) if (shard.state === 'absent') await store.transition(shard.shard, shard, 'filling');
     // Gateways see it as soon as it is being filled, and put back what they have while it is.
-    const openFromMs = Date.now() + reholdMs;
+    const openFromMs = monotonicMs() + reholdMs;
     const names = new Set(broken.map((shard) => shard.shard));
     const filling = await busyFirst(db, await statesOf(store, names, 'filling'));
     const opening: Promise<void>[] = [];
@@ -72,7 +73,7 @@ export function createHeal(options: HealOptions): Heal {
     await Promise.all(opening);
     if (failures.length > 0) throw failures[0];
     await giveLease(db, LEASE, owner);
-    options.onHealed?.({ shards: filling.length, orgs, ms: Date.now() - started });
+    options.onHealed?.({ shards: filling.length, orgs, ms: monotonicMs() - started });
     return { kind: 'healed', shards: filling.length, orgs };
   };
 
@@ -90,7 +91,7 @@ export function createHeal(options: HealOptions): Heal {
  * filled: a store replaced meanwhile stays closed and is next.
  */
 async function openFrom(store: CreditStore, shard: ShardState, fromMs: number): Promise<void> {
-  await new Promise((go) => setTimeout(go, Math.max(0, fromMs - Date.now())));
+  await new Promise((go) => setTimeout(go, Math.max(0, fromMs - monotonicMs())));
   await store.transition(shard.shard, shard, 'open');
 }
 

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { expect, test } from 'vitest';
+import { monotonicMs } from '../../src/domain/clock.js';
 import { newOrgId, newRequestId, newTokenId } from '../../src/domain/ids.js';
 import type { RefusedRequest } from '../../src/domain/refused.js';
 import { endpointOf } from '../../src/gateway/endpoints.js';
@@ -38,7 +39,7 @@ function refusedOf(
     id: newRequestId(),
     req: { headers } as unknown as IncomingMessage,
     endpoint: endpointOf('/v1/chat/completions'),
-    startedMs: Date.now(),
+    startedMs: monotonicMs(),
     caller: { tokenId: caller.tokenId ?? newTokenId(orgId), orgId: caller.orgId ?? orgId, token: { agent: caller.agent ?? null } },
     asked: null,
   } as unknown as Refused;

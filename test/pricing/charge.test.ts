@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { Usage } from '../../src/domain/charge.js';
+import { NO_USAGE, type Usage } from '../../src/domain/charge.js';
 import { MICRO_MAX } from '../../src/domain/credits.js';
 import { charge, recompute } from '../../src/pricing/charge.js';
 import type { PriceEntry } from '../../src/pricing/entry.js';
 import { type Fraction, fraction, ONE, parseFraction } from '../../src/pricing/fraction.js';
-import { bookWith, credits, NOTHING_USED, rates, ratio, usage, x } from './books.js';
+import { bookWith, credits, rates, ratio, usage, x } from './books.js';
 
 const K4 = (value: string) => rates({ input: ratio(value), output: x('4'), cached_input: x('0.5') });
 const entryOf = (rule: ReturnType<typeof rates>): PriceEntry => {
@@ -47,7 +47,7 @@ test('a million requests of one token at a tiny ratio each cost at least one mic
 });
 
 test('zero: nothing used costs nothing, a free model costs nothing, a fee per request is due anyway', () => {
-  expect(charge({ entry: entryOf(K4('1')), usage: NOTHING_USED, times: ONE })).toEqual({ cost: 0, breakdown: { lines: [], times: '1' } });
+  expect(charge({ entry: entryOf(K4('1')), usage: NO_USAGE, times: ONE })).toEqual({ cost: 0, breakdown: { lines: [], times: '1' } });
   const free = bookWith({ models: [{ pattern: 'f', rule: { kind: 'free' } }] }).find('f') as PriceEntry;
   expect(cost(free, { input: 1e6, output: 1e6 })).toBe(0);
   const flat = entryOf(rates({ request: credits('10', 1) }));
