@@ -253,8 +253,15 @@ export function describeLimits(under: () => Opened): void {
       await expect(org.hold(1, { requestId: id as never })).rejects.toMatchObject({ code: 'invalid_credit_command' });
     }
     const elsewhere = newTokenId(newOrgId(8));
-    await expect(org.hold(1, { tokenId: elsewhere })).rejects.toMatchObject({ code: 'invalid_credit_command' });
-    await expect(org.hold(1, { digest: `${DIGEST}|` })).rejects.toMatchObject({ code: 'invalid_credit_command' });
+    const strange = ['', `${DIGEST}|`, DIGEST.slice(1), undefined, null, 5].map((digest) => ({ digest: digest as string }));
+    // Before a token was ever found in order, and after it was.
+    const fresh = await createSubject(under().store);
+    for (const amount of [1, 2]) {
+      for (const wrong of [...strange, { tokenId: elsewhere }, { orgId: newOrgId(8) }, { orgId: '' as never }, { tokenId: '' as never }]) {
+        await expect(fresh.hold(amount, wrong)).rejects.toMatchObject({ code: 'invalid_credit_command' });
+      }
+      expect(await fresh.hold(amount)).toMatchObject({ kind: 'held' });
+    }
     await expect(org.store.lookup('tok_07*' as never)).rejects.toMatchObject({ code: 'invalid_credit_command' });
     expect((await org.state()).held).toBe(0);
   });

@@ -82,6 +82,24 @@ export function describeMembers(under: () => Opened): void {
       expect(await two.hold(85, now(2))).toMatchObject({ kind: 'held', remaining: 0 });
     });
 
+    test('counts what was told of a token before its terms were, or while they were lost', async () => {
+      const { nowMs, store } = under();
+      const member = await createMember(under(), 1);
+      const [one] = member.tokens as [Subject];
+      const late = newTokenId(one.orgId);
+      const use = { tokenId: late, used: [{ window: 'monthly' as const, amount: micro(30), endsAtMs: nowMs() + DAY_MS }] };
+      await one.applied({ balanceVersion: 2 }, { tokens: [use] });
+      await store.project({ token: tokenTerms(late, one.orgId) });
+      await member.tell(100, 2, () => ({ member: { id: 'usr_one', cap: micro(100), tokens: [one.tokenId, late] } }));
+      expect(await one.hold(71, now(2))).toMatchObject({
+        kind: 'short',
+        scope: 'member',
+        available: 70,
+        resetsAtMs: use.used[0]?.endsAtMs,
+      });
+      expect(await one.hold(70, now(2))).toMatchObject({ kind: 'held', remaining: 0 });
+    });
+
     test('is respected by a stream that asks for more, and the stream keeps what it has', async () => {
       const member = await createMember(under(), 2);
       await member.tell(100, 2);

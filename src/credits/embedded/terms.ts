@@ -29,8 +29,9 @@ export function applied(shard: Shard, command: AppliedCommand, nowMs: number): A
   const { balance } = command;
   const org = orgOf(shard, command.orgId);
   for (const { tokenId, used } of command.tokens) {
-    const token = shard.tokens.get(tokenId);
-    if (!token || token.useVersion >= balance.balanceVersion) continue;
+    // Also of a token whose terms are not here yet, or no longer: its quota counts from the use as soon as they are.
+    const token = tokenOf(shard, tokenId);
+    if (token.useVersion >= balance.balanceVersion) continue;
     token.use = [...used];
     token.useVersion = balance.balanceVersion;
   }

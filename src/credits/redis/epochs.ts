@@ -10,11 +10,13 @@ export interface Slot {
   readonly deadlinesKey: string;
   readonly streamKey: string;
   /** All three as they are sent. */
-  readonly keys: string;
+  readonly keys: Buffer;
   /** `n:run_id:replid:layout` while the server's own words agree with it; '' = not known. */
   life: string;
   link: Link | undefined;
   generation: number;
+  /** What was read last, and what that means: most of the time it says the same again. */
+  last: { readonly raw: string | null; readonly identity: string; readonly state: ShardState } | undefined;
   /** Where it stands in the batch that is being packed. */
   batch: number;
   ordinal: number;
@@ -93,28 +95,42 @@ async function readLink(topology: Topology, link: Link, slots: ReadonlyMap<strin
   const mine = [...slots.values()].filter((slot) => topology.linkOf(slot.shard) === link);
   const identity = await link.learn(true);
   const generation = link.generation();
+  const epochs = topology.cluster ? await oneByOne(link, mine) : await link.redis.mget(mine.map(({ epochKey }) => epochKey));
+  return mine.map((slot, i) => note(slot, link, generation, identity, epochs[i] ?? null));
+}
+
+/** Every gateway looks several times a second, so it matters that two hundred keys are one command. In a cluster they cannot be. */
+async function oneByOne(link: Link, slots: readonly Slot[]): Promise<readonly (string | null)[]> {
   const pipeline = link.redis.pipeline();
-  for (const slot of mine) pipeline.get(slot.epochKey);
+  for (const slot of slots) pipeline.get(slot.epochKey);
   const replies = (await pipeline.exec()) ?? [];
-  return mine.map((slot, i) => {
+  return slots.map((_slot, i) => {
     const [error, raw] = replies[i] ?? [new StoreUnavailable('unreachable', link.address)];
     if (error) throw error;
-    return note(slot, link, generation, identity, typeof raw === 'string' ? raw : null);
+    return typeof raw === 'string' ? raw : null;
   });
 }
 
 function note(slot: Slot, link: Link, generation: number, identity: string, raw: string | null): ShardState {
-  const match = EPOCH.exec(raw ?? '');
-  const [, life = '', named, state] = match ?? [];
-  const known = named === identity && (state === 'open' || state === 'filling');
-  slot.life = known ? life : '';
+  const { last } = slot;
+  const isSame = last !== undefined && last.raw === raw && last.identity === identity;
+  const state = isSame ? last.state : stateOf(slot.shard, identity, raw);
+  if (!isSame) slot.last = { raw, identity, state };
+  slot.life = state.state === 'absent' ? '' : state.epoch;
   slot.link = link;
   slot.generation = generation;
-  return known ? { shard: slot.shard, state, epoch: life } : { shard: slot.shard, state: 'absent', epoch: raw ?? '' };
+  return state;
 }
 
-/** A key as part of a call: only ids and words of ours are in it, so each character is a byte. */
-export const keyPart = (key: string): string => `$${key.length}\r\n${key}\r\n`;
+function stateOf(shard: string, identity: string, raw: string | null): ShardState {
+  const [, life = '', named, state] = EPOCH.exec(raw ?? '') ?? [];
+  const known = named === identity && (state === 'open' || state === 'filling');
+  return known ? { shard, state, epoch: life } : { shard, state: 'absent', epoch: raw ?? '' };
+}
+
+/** Keys as parts of a call, in bytes: they are written again and again, and to copy them costs a third of writing a text. */
+export const keyParts = (keys: readonly string[]): Buffer =>
+  Buffer.from(keys.map((key) => `$${key.length}\r\n${key}\r\n`).join(''), 'latin1');
 
 function newSlot(shard: string): Slot {
   const tag = `{${shard}}`;
@@ -123,10 +139,11 @@ function newSlot(shard: string): Slot {
     epochKey: `${tag}:epoch`,
     deadlinesKey: `${tag}:deadlines`,
     streamKey: `${tag}:stream`,
-    keys: ['epoch', 'deadlines', 'stream'].map((name) => keyPart(`${tag}:${name}`)).join(''),
+    keys: keyParts(['epoch', 'deadlines', 'stream'].map((name) => `${tag}:${name}`)),
     life: '',
     link: undefined,
     generation: -1,
+    last: undefined,
     batch: 0,
     ordinal: 0,
   };

@@ -18,6 +18,12 @@ import type { Packet } from './packet.js';
 
 export type RequestCommand = Pick<HoldCommand, 'requestId' | 'orgId' | 'tokenId'>;
 
+/** The ids of a command as they are written. */
+export interface Ids {
+  readonly orgBytes: Buffer;
+  readonly tokenBytes: Buffer;
+}
+
 /** How one of the verbs of a request is written as `spend.lua` reads it, and its answer read. */
 export interface Kind<C extends RequestCommand, A> {
   /** The answer of nobody's request depends on it. */
@@ -25,9 +31,9 @@ export interface Kind<C extends RequestCommand, A> {
   letter(command: C): number;
   /** How many bytes `head` writes; 0 = it has none. */
   readonly headBytes: number;
-  head(packet: Packet, command: C, checked: Checked | undefined): void;
+  head(packet: Packet, command: C, purse: Ids, checked: Checked | undefined): void;
   /** What is given with it, written as one part. */
-  give(packet: Packet, command: C): void;
+  give(packet: Packet, command: C, purse: Ids): void;
   /** The key that is claimed with it. */
   claim(command: C): string | null;
   /** A number is what remains when all went as asked; else a word and what belongs to it. */
@@ -39,10 +45,10 @@ export interface Checked {
   readonly life: string;
   readonly digest: string;
   readonly tokenVersion: number;
-  readonly word: string;
+  readonly word: Buffer;
 }
 
-const NOT_CHECKED = '-'.repeat(16);
+const NOT_CHECKED = Buffer.from('-'.repeat(16));
 
 const LETTER = { settle: 83, settleDue: 68, final: 67, floor: 70, hold: 72, extend: 69, rehold: 82 } as const;
 const noClaim = (): null => null;
@@ -50,21 +56,22 @@ const noClaim = (): null => null;
 /** What is kept of a request in front of its note: H, amount, floor, token id. */
 const facts = {
   bytes: 35,
-  write: (packet: Packet, { amount, tokenId }: HoldCommand): void => {
+  write: (packet: Packet, { amount }: HoldCommand, { tokenBytes }: Ids): void => {
     packet.u8(LETTER.hold);
     packet.f64(amount);
     packet.f64(0);
-    packet.ascii(tokenId);
+    packet.bytes(tokenBytes);
   },
 };
 
 /** What is queued for the drain in front of an event: F or C, cost, org id, request id. */
 const charge = {
   bytes: 65,
-  write: (packet: Packet, { kind, cost, orgId, requestId }: SettleCommand): void => {
+  write: (packet: Packet, { kind, cost, requestId }: SettleCommand, { orgBytes }: Ids): void => {
     packet.u8(LETTER[kind]);
     packet.f64(cost);
-    packet.ascii(orgId + requestId);
+    packet.bytes(orgBytes);
+    packet.ascii(requestId);
   },
 };
 
@@ -72,15 +79,17 @@ export const HOLD: Kind<HoldCommand, HoldAnswer> = {
   patient: false,
   letter: () => LETTER.hold,
   headBytes: 168,
-  head: (packet, { leaseMs, orgVersion, requestId, orgId, digest, tokenVersion, tokens }, checked) => {
+  head: (packet, { leaseMs, orgVersion, requestId, digest, tokenVersion, tokens }, { orgBytes }, checked) => {
     packet.f64(leaseMs);
     packet.f64(orgVersion);
-    packet.ascii(requestId + (checked?.digest === digest && checked.tokenVersion === tokenVersion ? checked.word : NOT_CHECKED));
+    packet.ascii(requestId);
+    packet.bytes(checked?.digest === digest && checked.tokenVersion === tokenVersion ? checked.word : NOT_CHECKED);
     packet.f64(tokens);
-    packet.ascii(orgId + digest);
+    packet.bytes(orgBytes);
+    packet.ascii(digest);
     packet.i64(tokenVersion);
   },
-  give: (packet, command) => packet.textAfter(facts, command, command.note),
+  give: (packet, command, purse) => packet.textAfter(facts, command, purse, command.note),
   claim: ({ tokenId, idempotencyKey }) => (idempotencyKey === null ? null : `{${shardOf(tokenId)}}:claim:${tokenId}:${idempotencyKey}`),
   answer: (reply, command, told) => {
     if (typeof reply === 'number') return { kind: 'held', amount: command.amount, remaining: microCredits(reply), repeated: false };
@@ -90,7 +99,7 @@ export const HOLD: Kind<HoldCommand, HoldAnswer> = {
       life: told.life,
       digest,
       tokenVersion,
-      word: String(reply[2]).padEnd(NOT_CHECKED.length).slice(0, NOT_CHECKED.length),
+      word: Buffer.from(String(reply[2]).padEnd(NOT_CHECKED.length).slice(0, NOT_CHECKED.length), 'latin1'),
     });
     return { kind: 'held', amount: command.amount, remaining: amount(reply[1]), repeated: false };
   },
@@ -101,7 +110,7 @@ export const SETTLE: Kind<SettleCommand, SettleAnswer> = {
   letter: ({ ifDue }) => (ifDue ? LETTER.settleDue : LETTER.settle),
   headBytes: 0,
   head: () => undefined,
-  give: (packet, command) => packet.textAfter(charge, command, command.event ?? ''),
+  give: (packet, command, purse) => packet.textAfter(charge, command, purse, command.event ?? ''),
   claim: noClaim,
   answer: (reply, _, { life: epoch }) => {
     if (typeof reply === 'number') return { kind: 'settled', remaining: microCredits(reply), repeated: false, epoch };

@@ -8,6 +8,12 @@ const TWO_32 = 2 ** 32;
 const LONG = 12;
 const NOTHING = { bytes: 0, write: (): void => undefined };
 
+/** What stands in front of a text in its part. */
+export interface Front<T, P> {
+  readonly bytes: number;
+  write(packet: Packet, value: T, purse: P): void;
+}
+
 /** A call as bytes, in the protocol of Redis, written into a buffer that is used again. */
 export class Packet {
   #bytes = Buffer.allocUnsafeSlow(FIRST_BYTES);
@@ -26,18 +32,18 @@ export class Packet {
 
   /** A part of any text. */
   text(text: string): void {
-    this.textAfter(NOTHING, undefined, text);
+    this.textAfter(NOTHING, undefined, undefined, text);
   }
 
   /** A part of any text, after what `before` writes. */
-  textAfter<T>(before: { readonly bytes: number; write(packet: Packet, value: T): void }, value: T, text: string): void {
+  textAfter<T, P>(before: Front<T, P>, value: T, purse: P, text: string): void {
     this.#need(text.length * 3 + before.bytes + 32);
     const start = this.#at;
     // Nearly always each character is one byte; if not, the length in front of them was wrong, and is written again.
     for (let length = text.length; ; ) {
       this.#at = start;
       this.head(before.bytes + length);
-      before.write(this, value);
+      before.write(this, value, purse);
       const written = this.#bytes.write(text, this.#at, 'utf8');
       this.#at += written;
       if (written === length) break;
@@ -65,6 +71,12 @@ export class Packet {
     if (length >= LONG) this.#bytes.write(text, this.#at, length, 'latin1');
     else for (let i = 0; i < length; i++) this.#bytes[this.#at + i] = text.charCodeAt(i);
     this.#at += length;
+  }
+
+  bytes(bytes: Buffer): void {
+    this.#need(bytes.length);
+    this.#bytes.set(bytes, this.#at);
+    this.#at += bytes.length;
   }
 
   u8(value: number): void {

@@ -1,16 +1,16 @@
 import { type OrgId, shardOf, type TokenId } from '../../domain/ids.js';
-import { type Epochs, keyPart, type Slot } from './epochs.js';
-import type { Checked } from './kinds.js';
+import { type Epochs, keyParts, type Slot } from './epochs.js';
+import type { Checked, Ids } from './kinds.js';
 
 /** Keys as they are sent, and which of their sort they are in the batch that is being packed, from 1. */
 export interface Place {
-  readonly keys: string;
+  readonly keys: Buffer;
   batch: number;
   ordinal: number;
 }
 
 /** Where a token spends: its own key, and the two of its organization. */
-export interface Purse {
+export interface Purse extends Ids {
   readonly orgId: OrgId;
   readonly slot: Slot;
   readonly org: Place;
@@ -36,7 +36,8 @@ export function createPurses(epochs: Epochs): Purses {
   const of = (orgId: OrgId, tokenId: TokenId): Purse => {
     const shard = shardOf(orgId);
     const org = orgs(orgId, () => place([`{${shard}}:org:${orgId}`, `{${shard}}:requests:${orgId}`]));
-    return { orgId, slot: epochs.slot(shard), org, token: tokenAt(tokenId), checked: undefined, sharers: NOBODY };
+    const [orgBytes, tokenBytes] = [Buffer.from(orgId, 'latin1'), Buffer.from(tokenId, 'latin1')];
+    return { orgId, orgBytes, tokenBytes, slot: epochs.slot(shard), org, token: tokenAt(tokenId), checked: undefined, sharers: NOBODY };
   };
   return {
     tokenAt,
@@ -49,7 +50,7 @@ export function createPurses(epochs: Epochs): Purses {
   };
 }
 
-const place = (keys: readonly string[]): Place => ({ keys: keys.map(keyPart).join(''), batch: 0, ordinal: 0 });
+const place = (keys: readonly string[]): Place => ({ keys: keyParts(keys), batch: 0, ordinal: 0 });
 
 /**
  * A bounded memory that forgets the older half at a time. Whoever waits in a queue is never forgotten meanwhile: the same

@@ -108,11 +108,11 @@ function pack(batch: readonly AnySpend[], packet: Packet, name: string, body: st
   packet.text(name);
   packet.text(body);
   packet.text(String(keys));
-  for (const shard of shards) packet.ascii(shard.keys);
-  for (const org of orgs) packet.ascii(org.keys);
-  for (const token of tokens) packet.ascii(token.keys);
+  for (const shard of shards) packet.bytes(shard.keys);
+  for (const org of orgs) packet.bytes(org.keys);
+  for (const token of tokens) packet.bytes(token.keys);
   for (const claim of claims) packet.text(claim);
-  for (const sharer of sharers) packet.ascii(sharer.keys);
+  for (const sharer of sharers) packet.bytes(sharer.keys);
   packet.head(COUNTS_BYTES + PLACES_BYTES * batch.length);
   packet.u8(shards.length);
   packet.u8(orgs.length);
@@ -131,10 +131,10 @@ function pack(batch: readonly AnySpend[], packet: Packet, name: string, body: st
     if (kind.headBytes > 0) {
       packet.head(kind.headBytes);
       // What was found in another life of the data says nothing about this one.
-      kind.head(packet, command, purse.checked?.life === life ? purse.checked : undefined);
+      kind.head(packet, command, purse, purse.checked?.life === life ? purse.checked : undefined);
       packet.end();
     }
-    kind.give(packet, command);
+    kind.give(packet, command, purse);
   }
   return packet.command(name);
 }

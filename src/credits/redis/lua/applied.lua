@@ -51,7 +51,7 @@ if version > (org.balanceVersion or balanceTold(KEYS[6], org.id) - 1) then
 end
 for _, one in ipairs(order) do
   if one.token and one.token.known then saveToken(one.key, one.token) end
-  if one.token and one.use and version > one.version then
+  if one.use and version > one.version then
     tellBalance(KEYS[6], one.id, version, ARGV[1])
     call('HSET', one.key, 'used', useOf(one.use), 'useVersion', ARGV[3])
   end
