@@ -11,7 +11,7 @@ export class PlainAnswer implements Answer {
   private readonly kept: Buffer[] = [];
   private bytes = 0;
   private unkeptBytes = 0;
-  private tail: Buffer = Buffer.alloc(0);
+  private tail: Buffer = EMPTY;
   private streaming = false;
   private over = false;
 
@@ -138,6 +138,7 @@ export class PlainAnswer implements Answer {
   }
 }
 
+const EMPTY = Buffer.alloc(0);
 const findError = finderOf('"error"');
 const TAIL_BYTES = 64 * 1024;
 /** For what was not kept. */
@@ -145,11 +146,12 @@ const BYTES_PER_TOKEN = 4;
 
 const NOT_JSON = upstreamError(502, 'upstream_bad_response', 'The upstream answered with something that is not JSON. Nothing was charged.');
 
-const SPACES: ReadonlySet<number | undefined> = new Set([0x20, 0x09, 0x0a, 0x0d]);
-
 function startOf(body: Buffer): number {
   let at = 0;
-  while (SPACES.has(body[at])) at += 1;
+  for (; at < body.length; at++) {
+    const byte = body[at];
+    if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) break;
+  }
   return at;
 }
 

@@ -16,6 +16,7 @@ export function readBody(req: IncomingMessage, max: number): Promise<Read> {
   return new Promise((resolve) => {
     const parts: Buffer[] = [];
     let bytes = 0;
+    let isWhole = false;
     req.on('data', (part: Buffer) => {
       bytes += part.length;
       if (bytes > max) {
@@ -24,9 +25,15 @@ export function readBody(req: IncomingMessage, max: number): Promise<Read> {
         resolve({ kind: 'refused', error: tooLarge(max) });
       } else parts.push(part);
     });
-    req.on('end', () => resolve({ kind: 'body', bytes: parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts) }));
+    req.on('end', () => {
+      isWhole = true;
+      resolve({ kind: 'body', bytes: parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts) });
+    });
     req.on('error', () => resolve({ kind: 'gone' }));
-    req.on('close', () => resolve({ kind: 'gone' }));
+    req.on('close', () => {
+      // To be resolved again costs a call across the runtime, and every request is closed in the end.
+      if (!isWhole) resolve({ kind: 'gone' });
+    });
   });
 }
 

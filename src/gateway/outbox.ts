@@ -33,20 +33,21 @@ export function createOutbox(parts: {
     entry.onItsWay = false;
     entry.takenUnder = epoch;
   };
-  const attempt = async (command: SettleCommand, entry: Entry | undefined, delayMs: number): Promise<void> => {
-    const answer = await parts.store.settle(command);
-    if (answer.kind === 'settled') {
-      done(entry, answer.epoch);
-      return;
-    }
-    if (answer.kind === 'unavailable') parts.metrics.storeErrors.inc({ reason: answer.reason });
-    setTimeout(() => start(command, entry, Math.min(delayMs * 2, RETRY_MAX_MS)), delayMs * (0.5 + Math.random())).unref();
-  };
   const start = (command: SettleCommand, entry: Entry | undefined, delayMs: number): void => {
-    attempt(command, entry, delayMs).catch((error) => {
-      parts.log.error({ err: error, request_id: command.requestId }, 'a settlement could not be sent');
-      setTimeout(() => start(command, entry, RETRY_MAX_MS), RETRY_MAX_MS).unref();
-    });
+    parts.store.settle(command).then(
+      (answer) => {
+        if (answer.kind === 'settled') {
+          done(entry, answer.epoch);
+          return;
+        }
+        if (answer.kind === 'unavailable') parts.metrics.storeErrors.inc({ reason: answer.reason });
+        setTimeout(() => start(command, entry, Math.min(delayMs * 2, RETRY_MAX_MS)), delayMs * (0.5 + Math.random())).unref();
+      },
+      (error: unknown) => {
+        parts.log.error({ err: error, request_id: command.requestId }, 'a settlement could not be sent');
+        setTimeout(() => start(command, entry, RETRY_MAX_MS), RETRY_MAX_MS).unref();
+      },
+    );
   };
   const enqueue = (command: SettleCommand, entry: Entry | undefined): void => {
     // What is on its way will be answered, and the answer says which life of the data has it.

@@ -142,22 +142,16 @@ function promptsOf(kind: EndpointKind, body: Body): number {
   return typeof prompt[0] === 'number' ? 1 : prompt.length;
 }
 
-const NUMBERS = [
-  ['max_tokens', OUTPUT_TOKENS_MAX],
-  ['max_completion_tokens', OUTPUT_TOKENS_MAX],
-  ['n', CHOICES_MAX],
-  ['best_of', CHOICES_MAX],
-] as const;
+const wrongNumber = (body: Body): Parsed | null =>
+  numberProblem('max_tokens', body['max_tokens'], OUTPUT_TOKENS_MAX) ??
+  numberProblem('max_completion_tokens', body['max_completion_tokens'], OUTPUT_TOKENS_MAX) ??
+  numberProblem('n', body['n'], CHOICES_MAX) ??
+  numberProblem('best_of', body['best_of'], CHOICES_MAX);
 
-function wrongNumber(body: Body): Parsed | null {
-  for (const [key, max] of NUMBERS) {
-    const value = body[key];
-    if (value === undefined || value === null) continue;
-    if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 1 || value > max) {
-      return bad(`'${key}' must be a whole number from 1 to ${max}.`, key, 'invalid_number');
-    }
-  }
-  return null;
+function numberProblem(key: string, value: unknown, max: number): Parsed | null {
+  if (value === undefined || value === null) return null;
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 1 && value <= max) return null;
+  return bad(`'${key}' must be a whole number from 1 to ${max}.`, key, 'invalid_number');
 }
 
 function wrongFlag(body: Body): Parsed | null {
