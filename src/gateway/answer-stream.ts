@@ -133,7 +133,7 @@ export class StreamAnswer implements Answer {
       owed: status !== 'failed',
       reported: meter.usage(),
       stream: true,
-      delivered: meter.kept,
+      delivered: meter.delivered(),
       uncountedEvents: meter.uncountedEvents(),
       flags: meter.overflowed ? [...flags, 'retention_exceeded'] : flags,
     });

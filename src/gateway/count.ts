@@ -1,4 +1,4 @@
-import { NO_USAGE, type Usage, type UsageSource } from '../domain/charge.js';
+import { textUsage, type Usage, type UsageSource } from '../domain/charge.js';
 import type { PartBounds } from '../domain/prices.js';
 import type { TokenCounter } from '../pricing/tokens.js';
 import type { Log } from '../telemetry/log.js';
@@ -6,6 +6,7 @@ import type { Metrics } from '../telemetry/metrics.js';
 import type { ReportedUsage } from '../upstreams/usage.js';
 import { traceOf } from './event.js';
 import type { AdmittedExchange, Outcome } from './exchange.js';
+import { countEvents } from './kept.js';
 
 const BYTES_PER_TOKEN = 4;
 
@@ -21,7 +22,7 @@ export async function countUsage(
 ): Promise<{ readonly usage: Usage; readonly source: UsageSource; readonly flags: readonly string[] }> {
   const counted = await count(parts, exchange, outcome);
   const flags = [...counted.flags];
-  const ours: Usage = { ...NO_USAGE, input: counted.input, output: counted.output + outcome.uncountedEvents };
+  const ours = textUsage(counted.input, counted.output + outcome.uncountedEvents);
   if (reported.kind === 'absurd') flags.push('usage_absurd');
   if (reported.kind === 'none' && outcome.whole) flags.push('usage_missing');
   if (reported.kind === 'usage') {
@@ -56,15 +57,17 @@ async function count(
     return { ...counted, flags: [] };
   } catch (error) {
     parts.log.warn({ err: error, request_id: exchange.id }, 'counting failed; bytes are counted instead');
-    const delivered = outcome.delivered.reduce((sum, chunk) => sum + chunk.length, 0);
+    const delivered = sumOf(outcome.delivered, (piece) => piece.length);
     return {
       input: Math.ceil(exchange.asked.textBytes / BYTES_PER_TOKEN),
-      output: outcome.stream ? outcome.delivered.length : Math.ceil(delivered / BYTES_PER_TOKEN),
+      output: outcome.stream ? sumOf(outcome.delivered, (piece) => countEvents(piece)) : Math.ceil(delivered / BYTES_PER_TOKEN),
       delivered: delivered > 0,
       flags: ['counting_failed'],
     };
   }
 }
+
+const sumOf = (pieces: readonly Buffer[], of: (piece: Buffer) => number): number => pieces.reduce((sum, piece) => sum + of(piece), 0);
 
 /** The bounds the hold was made with: a model's own where it states one. */
 function boundsOf(outcome: Outcome): Partial<PartBounds> {

@@ -1,6 +1,6 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { CreditStore } from '../credits/store.js';
-import type { Clock } from '../domain/clock.js';
+import { type Clock, monotonicMs, steadyClock } from '../domain/clock.js';
 import { newRequestId } from '../domain/ids.js';
 import { createRates } from '../domain/pace.js';
 import type { RefusedRequest } from '../domain/refused.js';
@@ -12,7 +12,8 @@ import type { Metrics } from '../telemetry/metrics.js';
 import type { Upstreams } from '../upstreams/upstreams.js';
 import { createAuthenticator } from './authenticate.js';
 import { endpointOf } from './endpoints.js';
-import { afterSmallBody, type GatewayError, internalError, sendError, unavailable, unknownPath, wrongMethod } from './errors.js';
+import { createEntrance } from './entrance.js';
+import { afterSmallBody, type GatewayError, sendError, unavailable, unknownPath, wrongMethod } from './errors.js';
 import type { GatewayParts, Refusals } from './exchange.js';
 import type { Journal } from './journal.js';
 import { models } from './models.js';
@@ -25,7 +26,6 @@ import { relay } from './relay.js';
 import { createSettlements } from './settlements.js';
 import type { ShardWatch } from './shards.js';
 import { createTally } from './tally.js';
-import { createTurns } from './turns.js';
 
 export interface GatewayDeps {
   readonly store: CreditStore;
@@ -63,12 +63,8 @@ export interface Gateway {
   close(): void;
 }
 
-interface Asking {
-  readonly req: IncomingMessage;
-  readonly res: ServerResponse;
-}
-
 const TICK_MS = 1_000;
+const LOOK_MS = 100;
 const TURN_MS = 10;
 /** So long a retired process serves connections that are kept open: each is told to close with its next answer. */
 const RETIRE_MS = 5_000;
@@ -82,8 +78,8 @@ export function createGateway(deps: GatewayDeps): Gateway {
   const recovery = createRecovery({ ...deps, outbox, open });
   const authenticator = createAuthenticator({ store: deps.store, pepper });
   const refusals = createRefusals({ metrics: deps.metrics, deliver: onRefused });
-  const parts: GatewayParts = { ...rest, authenticator, settlements, open, refusals, tally, pace: createRates(deps.clock.nowMs) };
-  const ticker = startTicking(deps, { open, recovery, refusals });
+  const parts: GatewayParts = { ...rest, authenticator, settlements, open, refusals, tally, pace: createRates(monotonicMs) };
+  const stopTicking = startTicking(deps, { open, recovery, refusals });
   void recovery.replay();
   deps.shards.onLook(recovery.look);
   let isCut = false;
@@ -91,7 +87,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     isCut = true;
     open.cutAll(shuttingDown());
   };
-  const entrance = createEntrance(deps, (req, res) => route(parts, compat, req, res));
+  const entrance = createEntrance({ ...deps, clock: steadyClock }, (req, res) => route(parts, compat, req, res));
   let draining = false;
   return {
     handle: (req, res) => {
@@ -109,58 +105,25 @@ export function createGateway(deps: GatewayDeps): Gateway {
     cut,
     drain: async (limitMs) => {
       draining = true;
+      entrance.open();
       const timer = setTimeout(cut, limitMs);
-      while (open.size > 0 || (!isCut && entrance.busy > 0)) {
+      while (open.size > 0 || (!isCut && entrance.busy() > 0)) {
         await open.idle();
         await pause(TURN_MS);
       }
       clearTimeout(timer);
     },
     retire: async (limitMs) => {
-      const untilMs = Date.now() + limitMs;
+      const untilMs = monotonicMs() + limitMs;
       await pause(Math.min(RETIRE_MS, limitMs));
-      const isNeeded = (): boolean => entrance.busy + open.size + deps.journal.unconfirmed > 0 || recovery.busy;
-      while (Date.now() < untilMs && isNeeded()) await pause(TICK_MS / 4);
+      const isNeeded = (): boolean => entrance.busy() + open.size + deps.journal.unconfirmed > 0 || recovery.busy;
+      while (monotonicMs() < untilMs && isNeeded()) await pause(TICK_MS / 4);
     },
-    flush: (limitMs) => settlements.flush(Date.now() + limitMs),
+    flush: (limitMs) => settlements.flush(monotonicMs() + limitMs),
     close: () => {
-      clearInterval(ticker);
+      stopTicking();
       refusals.close();
       deps.journal.close();
-    },
-  };
-}
-
-/** Everybody comes in by turns. `busy`: who waits, and who is not admitted yet and so not among the open requests. */
-function createEntrance(
-  { log, metrics, clock, settings }: GatewayDeps,
-  serve: (req: IncomingMessage, res: ServerResponse) => Promise<void>,
-): { take(asking: Asking): void; readonly busy: number } {
-  let preparing = 0;
-  const turns = createTurns<Asking>({
-    start: ({ req, res }) => {
-      preparing += 1;
-      serve(req, res)
-        .catch((error) => {
-          log.error({ err: error }, 'a request failed');
-          sendError(res, internalError(), newRequestId());
-        })
-        .finally(() => {
-          preparing -= 1;
-        });
-    },
-    refuse: ({ res }) => {
-      metrics.refusals.inc({ code: 'overloaded' });
-      refuse(res, unavailable('More is asked than can be served. Try again in a moment.', 'overloaded'));
-    },
-    isGone: ({ res }) => res.destroyed,
-    nowMs: clock.nowMs,
-    waitMaxMs: settings.waitMaxMs,
-  });
-  return {
-    take: (asking) => turns.take(asking),
-    get busy() {
-      return preparing + turns.waiting;
     },
   };
 }
@@ -171,8 +134,8 @@ interface Ticked {
   readonly refusals: Refusals;
 }
 
-/** Once a second: leases are renewed, gauges are read, what Postgres has is confirmed, and refusals go to the logs. */
-function startTicking(deps: GatewayDeps, { open, recovery, refusals }: Ticked): NodeJS.Timeout {
+/** Ten times a second open requests are looked at; once a second gauges are read, bookings confirmed, and refusals go to the logs. */
+function startTicking(deps: GatewayDeps, { open, recovery, refusals }: Ticked): () => void {
   let recovering = false;
   const recover = async (): Promise<void> => {
     if (recovering) return;
@@ -181,15 +144,17 @@ function startTicking(deps: GatewayDeps, { open, recovery, refusals }: Ticked): 
     recovering = false;
   };
   const ticker = setInterval(() => {
-    const nowMs = Date.now();
-    open.tick(nowMs);
-    refusals.tick(nowMs);
+    refusals.tick(monotonicMs());
     deps.metrics.openRequests.set(open.size);
     deps.metrics.creditsHeld.set(deps.metrics.credits(open.held()));
     for (const { settings, inFlight } of deps.upstreams().all) deps.metrics.upstreamInFlight.set({ upstream: settings.name }, inFlight);
     void recover();
   }, TICK_MS);
-  return ticker.unref();
+  const looks = setInterval(() => open.tick(monotonicMs()), LOOK_MS);
+  for (const timer of [ticker, looks]) timer.unref();
+  return () => {
+    for (const timer of [ticker, looks]) clearInterval(timer);
+  };
 }
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
@@ -199,7 +164,7 @@ const shuttingDown = (): GatewayError => unavailable('This server is shutting do
 const MODELS = '/v1/models';
 
 /** Exact paths or nothing: an unknown path is refused, never passed on unpriced. */
-async function route(parts: GatewayParts, compat: RequestListener | null, req: IncomingMessage, res: ServerResponse): Promise<void> {
+function route(parts: GatewayParts, compat: RequestListener | null, req: IncomingMessage, res: ServerResponse): Promise<void> {
   const { method = 'GET', url = '/' } = req;
   const query = url.indexOf('?');
   const path = query < 0 ? url : url.slice(0, query);
@@ -212,12 +177,16 @@ async function route(parts: GatewayParts, compat: RequestListener | null, req: I
     if (method !== 'GET') return refuse(res, wrongMethod(method, 'GET'));
     return models(parts, req, res, path === MODELS ? null : decoded(path.slice(MODELS.length + 1)));
   }
-  if (compat && QUESTIONS.has(path)) return void compat(req, res);
-  return refuse(res, unknownPath(method, path));
+  if (!compat || !QUESTIONS.has(path)) return refuse(res, unknownPath(method, path));
+  compat(req, res);
+  return DONE;
 }
 
-function refuse(res: ServerResponse, error: GatewayError): void {
+const DONE = Promise.resolve();
+
+function refuse(res: ServerResponse, error: GatewayError): Promise<void> {
   sendError(res, error, newRequestId());
+  return DONE;
 }
 
 function decoded(text: string): string {

@@ -1,4 +1,5 @@
-import { NO_USAGE } from '../domain/charge.js';
+import { type Breakdown, NO_USAGE, textUsage, type Usage } from '../domain/charge.js';
+import { monotonicMs } from '../domain/clock.js';
 import { type MicroCredits, ZERO } from '../domain/credits.js';
 import { charge } from '../pricing/charge.js';
 import type { GatewayError } from './errors.js';
@@ -35,16 +36,27 @@ export function createLease(parts: GatewayParts, exchange: AdmittedExchange): Le
   return new RunningLease(parts, exchange);
 }
 
+/** What would be owed if this process died now, with all that a row says of it. */
 interface Floor {
   readonly cost: MicroCredits;
-  note(amount: MicroCredits): string;
+  readonly usage: Usage;
+  readonly breakdown: Breakdown;
+  readonly httpStatus: number;
+}
+
+/** How far the answer was when its floor was last raised. Of each stream, what is kept for a second fills the old generation: numbers only. */
+interface Reached {
+  events: number;
+  inputTokens: number;
+  isAnswered: boolean;
+  candidate: PricedCandidate;
 }
 
 class RunningLease implements Lease {
   private readonly parts: GatewayParts;
   private readonly exchange: AdmittedExchange;
   private readonly ids: Pick<HeldLine, 'requestId' | 'orgId' | 'tokenId'>;
-  private floor: Floor;
+  private reached: Reached | null = null;
   private extendedMs: number;
   private checkpointMs: number;
   private over = false;
@@ -53,12 +65,10 @@ class RunningLease implements Lease {
   private inputTokens: number;
 
   constructor(parts: GatewayParts, exchange: AdmittedExchange) {
-    const { admission, caller, asked, startedMs } = exchange;
-    const [candidate] = admission.candidates;
+    const { caller, asked, startedMs } = exchange;
     this.parts = parts;
     this.exchange = exchange;
     this.ids = { requestId: exchange.id, orgId: caller.orgId, tokenId: caller.tokenId };
-    this.floor = { cost: ZERO, note: (amount) => orphanNote(exchange, { amount, priceVersion: admission.priceVersion, candidate }) };
     this.extendedMs = startedMs;
     this.checkpointMs = startedMs;
     this.inputTokens = Math.floor(asked.textBytes / BYTES_PER_TOKEN);
@@ -78,9 +88,10 @@ class RunningLease implements Lease {
     }
     if (this.isAnswered && nowMs - this.checkpointMs >= CHECKPOINT_EVERY_MS) {
       this.checkpointMs = nowMs;
-      this.raiseFloor(progress.events, candidate);
+      const floor = this.raiseFloor(progress.events, candidate);
+      const { requestId, orgId, tokenId } = this.ids;
       const { amount, entry } = this.exchange.admission;
-      this.parts.journal.held({ ...this.ids, amount, floor: this.floor.cost, note: this.floor.note(amount) }, entry);
+      this.parts.journal.held({ requestId, orgId, tokenId, amount, floor: floor.cost, note: this.note(amount, floor) }, entry);
     }
   }
 
@@ -89,14 +100,19 @@ class RunningLease implements Lease {
     this.rehold().catch((error) => this.complain(error, 'a hold was not put back'));
   }
 
-  /** What would be owed if this process died now, with a row that somebody else can book. */
-  private raiseFloor(events: number, candidate: PricedCandidate): void {
-    const { exchange, isAnswered } = this;
-    const usage = { ...NO_USAGE, input: isAnswered ? this.inputTokens : 0, output: isAnswered ? events : 0 };
-    const { cost, breakdown } = charge({ entry: candidate.entry, times: candidate.times, usage });
-    const floor = { cost, usage, breakdown, httpStatus: isAnswered ? 200 : 0 };
-    const { priceVersion } = exchange.admission;
-    this.floor = { cost, note: (amount) => orphanNote(exchange, { amount, priceVersion, candidate, floor }) };
+  private raiseFloor(events: number, candidate: PricedCandidate): Floor {
+    this.reached ??= { events: 0, inputTokens: 0, isAnswered: false, candidate };
+    this.reached.events = events;
+    this.reached.inputTokens = this.inputTokens;
+    this.reached.isAnswered = this.isAnswered;
+    this.reached.candidate = candidate;
+    return floorOf(this.reached);
+  }
+
+  /** The row that somebody else can book. */
+  private note(amount: MicroCredits, floor: Floor | undefined): string {
+    const { candidates, priceVersion } = this.exchange.admission;
+    return orphanNote(this.exchange, { amount, priceVersion, candidate: this.reached?.candidate ?? candidates[0], floor });
   }
 
   private async extend(progress: LeaseProgress, candidate: PricedCandidate): Promise<void> {
@@ -106,11 +122,10 @@ class RunningLease implements Lease {
       await this.countInput(candidate.servedModel).catch(() => undefined); // the guess stays
     }
     if (this.over) return;
-    this.raiseFloor(progress.events, candidate);
-    const { floor } = this;
+    const floor = this.raiseFloor(progress.events, candidate);
     const amount = amountWanted(parts, exchange, progress, floor.cost);
     const { leaseMs, onExhaustion } = parts.settings;
-    const answer = await parts.store.extend({ ...this.ids, amount, floor: floor.cost, leaseMs, note: floor.note(amount) });
+    const answer = await parts.store.extend({ ...this.ids, amount, floor: floor.cost, leaseMs, note: this.note(amount, floor) });
     if (answer.kind === 'extended') this.extended(answer.amount);
     if (answer.kind === 'gone') await this.rehold();
     const exhausted = answer.kind === 'short' && floor.cost >= exchange.admission.amount;
@@ -122,7 +137,7 @@ class RunningLease implements Lease {
     if (amount > admission.amount) {
       const trace = traceOf(this.exchange);
       trace.extended ??= [];
-      if (trace.extended.length < EXTENSIONS_MAX) trace.extended.push({ ms: Math.max(0, Date.now() - startedMs), amount });
+      if (trace.extended.length < EXTENSIONS_MAX) trace.extended.push({ ms: Math.max(0, monotonicMs() - startedMs), amount });
     }
     admission.amount = amount;
   }
@@ -132,7 +147,8 @@ class RunningLease implements Lease {
     if (this.over) return;
     const { amount } = this.exchange.admission;
     const { leaseMs } = this.parts.settings;
-    await this.parts.store.rehold({ ...this.ids, amount, floor: this.floor.cost, leaseMs, note: this.floor.note(amount) });
+    const floor = this.reached ? floorOf(this.reached) : undefined;
+    await this.parts.store.rehold({ ...this.ids, amount, floor: floor?.cost ?? ZERO, leaseMs, note: this.note(amount, floor) });
   }
 
   private async countInput(model: string): Promise<void> {
@@ -144,6 +160,12 @@ class RunningLease implements Lease {
   private complain(error: unknown, words: string): void {
     this.parts.log.warn({ err: error, request_id: this.exchange.id }, words);
   }
+}
+
+function floorOf({ events, inputTokens, isAnswered, candidate: { entry, times } }: Reached): Floor {
+  const usage = isAnswered ? textUsage(inputTokens, events) : NO_USAGE;
+  const { cost, breakdown } = charge({ entry, times, usage });
+  return { cost, usage, breakdown, httpStatus: isAnswered ? 200 : 0 };
 }
 
 /** The hold as it is while it suffices; half as much again, and never less than the floor, when it does not. */

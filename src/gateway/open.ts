@@ -5,7 +5,7 @@ import type { GatewayError } from './errors.js';
 export interface Running {
   /** Its place in the list; kept by the list. */
   place: number;
-  /** Called about once a second: renews the hold's lease, enforces the total time and the patience with slow readers. */
+  /** Called ten times a second: enforces the total time and the patience with slow readers, and renews the hold's lease when due. */
   tick(nowMs: number): void;
   /** Its client left, and it goes on only because its provider bills it whole. */
   isAbandoned(): boolean;
@@ -35,44 +35,67 @@ export interface OpenRequests {
 
 const RESTORE_AT_ONCE = 200;
 
-export function createOpenRequests(backgroundMax: number): OpenRequests {
+export const createOpenRequests = (backgroundMax: number): OpenRequests => new OpenList(backgroundMax);
+
+/** A class, because an object written out with getters is a dictionary to the runtime, and every request looks things up here. */
+class OpenList implements OpenRequests {
   // Not a Set: when a busy Set outgrows its table, the old table keeps the new one and all that went through it alive until
   // the next full collection. A tenth of all our time went into copying requests that were long over.
-  const open: Running[] = [];
-  let waiting: (() => void)[] = [];
-  return {
-    get size() {
-      return open.length;
-    },
-    held: () => open.reduce((sum, running) => sum + running.held(), 0),
-    add: (running) => {
-      running.place = open.length;
-      open.push(running);
-    },
-    remove: (running) => {
-      const last = open[open.length - 1];
-      if (!last || open[running.place] !== running) return;
-      open[running.place] = last;
-      last.place = running.place;
-      open.pop();
-      if (open.length > 0 || waiting.length === 0) return;
-      for (const resolve of waiting) resolve();
-      waiting = [];
-    },
-    tick: (nowMs) => {
-      for (const running of [...open]) running.tick(nowMs);
-    },
-    restore: async (lost) => {
-      let done = 0;
-      for (const running of [...open]) {
-        running.restore(lost);
-        if (++done % RESTORE_AT_ONCE === 0) await breathe();
-      }
-    },
-    cutAll: (error) => {
-      for (const running of [...open]) running.cut(error);
-    },
-    mayFinish: () => open.filter((running) => running.isAbandoned()).length < backgroundMax,
-    idle: () => (open.length === 0 ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve))),
-  };
+  private readonly open: Running[] = [];
+  private waiting: (() => void)[] = [];
+  private readonly backgroundMax: number;
+
+  constructor(backgroundMax: number) {
+    this.backgroundMax = backgroundMax;
+  }
+
+  get size(): number {
+    return this.open.length;
+  }
+
+  held(): number {
+    return this.open.reduce((sum, running) => sum + running.held(), 0);
+  }
+
+  add(running: Running): void {
+    running.place = this.open.length;
+    this.open.push(running);
+  }
+
+  remove(running: Running): void {
+    const { open } = this;
+    const last = open[open.length - 1];
+    if (!last || open[running.place] !== running) return;
+    open[running.place] = last;
+    last.place = running.place;
+    open.pop();
+    if (open.length > 0 || this.waiting.length === 0) return;
+    for (const resolve of this.waiting) resolve();
+    this.waiting = [];
+  }
+
+  /** From the end: whoever ends meanwhile is replaced by one that had its turn. */
+  tick(nowMs: number): void {
+    for (let i = this.open.length - 1; i >= 0; i--) this.open[i]?.tick(nowMs);
+  }
+
+  async restore(lost: ReadonlySet<string>): Promise<void> {
+    let done = 0;
+    for (const running of [...this.open]) {
+      running.restore(lost);
+      if (++done % RESTORE_AT_ONCE === 0) await breathe();
+    }
+  }
+
+  cutAll(error: GatewayError): void {
+    for (const running of [...this.open]) running.cut(error);
+  }
+
+  mayFinish(): boolean {
+    return this.open.filter((running) => running.isAbandoned()).length < this.backgroundMax;
+  }
+
+  idle(): Promise<void> {
+    return this.open.length === 0 ? Promise.resolve() : new Promise((resolve) => this.waiting.push(resolve));
+  }
 }

@@ -1,4 +1,5 @@
 import type { Try } from '../domain/charge.js';
+import { monotonicMs } from '../domain/clock.js';
 import { shardOf } from '../domain/ids.js';
 import { type Call, type Failure, forward } from '../upstreams/forward.js';
 import { type Answer, creditHeaders } from './answer.js';
@@ -15,6 +16,7 @@ import { upstreamBody } from './request.js';
 
 const RETRY_PAUSE_MS = 100;
 const TRIES_MAX = 50;
+const LEASE_LOOK_MS = 1_000;
 
 /**
  * Carries one admitted exchange to an upstream and its answer back: attempt after attempt until the first byte, never
@@ -39,12 +41,18 @@ export class Transfer implements Running, AttemptOwner {
   private goneSinceMs = 0;
   /** When the present attempt began; 0 = with the request. */
   private attemptMs = 0;
+  /**
+   * When the lease is looked at next: once a second, and each request in a moment of its own. All at once they would stop
+   * everybody else for as long as thousands of checkpoints take, and fill the nursery with what is all still needed.
+   */
+  private dueMs: number;
 
   constructor(parts: GatewayParts, exchange: AdmittedExchange, finished: (ending: string) => void) {
     this.parts = parts;
     this.exchange = exchange;
     this.finished = finished;
     this.plan = planFor(exchange.admission.candidates);
+    this.dueMs = exchange.startedMs + LEASE_LOOK_MS;
   }
 
   start(): void {
@@ -86,7 +94,7 @@ export class Transfer implements Running, AttemptOwner {
     const { exchange } = this;
     const { settings } = candidate.upstream;
     const hideUsage = exchange.asked.stream && !exchange.asked.includeUsage && settings.includeUsage;
-    if (this.attempts > 0) this.attemptMs = Date.now();
+    if (this.attempts > 0) this.attemptMs = monotonicMs();
     this.attempts += 1;
     this.current = candidate;
     this.sent = true;
@@ -148,7 +156,7 @@ export class Transfer implements Running, AttemptOwner {
   }
 
   private attemptTook(): number {
-    return Math.max(0, Date.now() - (this.attemptMs || this.exchange.startedMs));
+    return Math.max(0, monotonicMs() - (this.attemptMs || this.exchange.startedMs));
   }
 
   private leased(): Lease {
@@ -157,7 +165,7 @@ export class Transfer implements Running, AttemptOwner {
   }
 
   private firstByte(): number {
-    const ms = Math.max(0, Date.now() - this.exchange.startedMs);
+    const ms = Math.max(0, monotonicMs() - this.exchange.startedMs);
     this.parts.tally.firstByte(this.exchange.endpoint.path, ms);
     return ms;
   }
@@ -237,7 +245,7 @@ export class Transfer implements Running, AttemptOwner {
 
   flow(more: boolean): boolean {
     if (!more && this.pausedSinceMs === 0) {
-      this.pausedSinceMs = Date.now();
+      this.pausedSinceMs = monotonicMs();
       this.exchange.res.once('drain', () => this.resume());
     }
     return more;
@@ -253,7 +261,7 @@ export class Transfer implements Running, AttemptOwner {
     if (this.over) return;
     this.exchange.gone = true;
     const runOn = !this.exchange.asked.stream && this.parts.open.mayFinish();
-    this.goneSinceMs = Date.now();
+    this.goneSinceMs = monotonicMs();
     if (runOn) this.resume();
     else this.call?.abort('client_gone');
   }
@@ -280,7 +288,12 @@ export class Transfer implements Running, AttemptOwner {
   }
 
   tick(nowMs: number): void {
-    this.safely(() => this.look(nowMs));
+    // Ten times a second for every stream: not even a closure.
+    try {
+      this.look(nowMs);
+    } catch (error) {
+      this.broke(error);
+    }
   }
 
   private look(nowMs: number): void {
@@ -293,6 +306,8 @@ export class Transfer implements Running, AttemptOwner {
     } else if (this.goneSinceMs > 0 && nowMs - this.goneSinceMs > settings.backgroundFinishMs) {
       this.call?.abort('background_time_over');
     } else {
+      if (nowMs < this.dueMs) return;
+      this.dueMs = nowMs + LEASE_LOOK_MS;
       this.leased().tick(nowMs, {
         answered: this.answered,
         events: this.answer?.eventsDelivered() ?? 0,

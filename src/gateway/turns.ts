@@ -1,3 +1,5 @@
+import { Line } from './line.js';
+
 /**
  * Who starts when more ask than can be served. Requests start in the order in which they came, only so many in one turn of
  * the event loop, so that everything else (new connections, health checks, streams on their way) gets its turn within
@@ -5,9 +7,9 @@
  * wait for longer than their client would.
  */
 export interface Turns<Waiter> {
-  /** Starts this one now or later, or refuses it now. */
-  take(waiter: Waiter): void;
-  readonly waiting: number;
+  /** Starts this one now or later, or refuses it now. `sinceMs`: since when it has been waiting elsewhere. */
+  take(waiter: Waiter, sinceMs?: number): void;
+  waiting(): number;
 }
 
 export interface TurnsDeps<Waiter> {
@@ -15,6 +17,8 @@ export interface TurnsDeps<Waiter> {
   refuse(waiter: Waiter): void;
   /** Asked before a late start: its client may have left. */
   isGone(waiter: Waiter): boolean;
+  /** Told at the end of each turn; true asks for another one, whether or not somebody waits. */
+  turned?(): boolean;
   nowMs(): number;
   readonly perTurn?: number;
   readonly waitMaxMs?: number;
@@ -23,29 +27,25 @@ export interface TurnsDeps<Waiter> {
 /** A few milliseconds of work. */
 const PER_TURN = 16;
 const WAIT_MAX_MS = 5_000;
-const FORGET_AT = 1_000;
 
 export function createTurns<Waiter>(deps: TurnsDeps<Waiter>): Turns<Waiter> {
   const { perTurn = PER_TURN, waitMaxMs = WAIT_MAX_MS } = deps;
-  let queue: { readonly waiter: Waiter; readonly sinceMs: number }[] = [];
-  let first = 0;
+  const queue = new Line<{ readonly waiter: Waiter; readonly sinceMs: number }>();
   let left = perTurn;
   let isArmed = false;
 
   const turn = (): void => {
     isArmed = false;
     left = perTurn;
-    while (left > 0 && first < queue.length) {
-      const { waiter } = queue[first++] as (typeof queue)[number];
-      if (deps.isGone(waiter)) continue;
+    while (left > 0) {
+      const next = queue.shift();
+      if (!next) break;
+      if (deps.isGone(next.waiter)) continue;
       left -= 1;
-      deps.start(waiter);
+      deps.start(next.waiter);
     }
-    if (first === queue.length || first > FORGET_AT) {
-      queue = queue.slice(first);
-      first = 0;
-    }
-    if (queue.length > first) arm();
+    const isAsked = deps.turned?.() ?? false;
+    if (queue.length > 0 || isAsked) arm();
   };
 
   /** A turn is over when everything that was ready has been looked at. */
@@ -56,8 +56,8 @@ export function createTurns<Waiter>(deps: TurnsDeps<Waiter>): Turns<Waiter> {
   };
 
   return {
-    take: (waiter) => {
-      const head = queue[first];
+    take: (waiter, since) => {
+      const { head } = queue;
       if (head === undefined && left > 0) {
         left -= 1;
         // At ease nobody has to ask for the next turn with every request.
@@ -65,15 +65,14 @@ export function createTurns<Waiter>(deps: TurnsDeps<Waiter>): Turns<Waiter> {
         deps.start(waiter);
         return;
       }
-      const sinceMs = deps.nowMs();
-      if (head !== undefined && sinceMs - head.sinceMs > waitMaxMs) deps.refuse(waiter);
+      const nowMs = deps.nowMs();
+      const sinceMs = since ?? nowMs;
+      if (nowMs - Math.min(sinceMs, head?.sinceMs ?? nowMs) > waitMaxMs) deps.refuse(waiter);
       else {
         queue.push({ waiter, sinceMs });
         arm();
       }
     },
-    get waiting() {
-      return queue.length - first;
-    },
+    waiting: () => queue.length,
   };
 }

@@ -1,5 +1,6 @@
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { lastUsage, StreamMeter } from '../../src/gateway/meter.js';
+import { lastFinishReason, lastUsage, StreamMeter } from '../../src/gateway/meter.js';
 
 const KEEP = 1024 * 1024;
 
@@ -112,7 +113,7 @@ test('what is kept for counting is bounded, and events beyond it are counted', (
   for (let i = 0; i < 100; i++) meter.push(Buffer.from(delta(`word${i} `)));
   meter.push(Buffer.from(usageOnly + DONE));
   expect(meter.overflowed).toBe(true);
-  expect(meter.kept.reduce((sum, chunk) => sum + chunk.length, 0)).toBeLessThanOrEqual(1_000);
+  expect(meter.delivered().reduce((sum, chunk) => sum + chunk.length, 0)).toBeLessThanOrEqual(1_000);
   expect(meter.eventsDelivered()).toBe(101);
   expect(meter.usage()).toEqual(usage);
   expect(meter.sawDone()).toBe(true);
@@ -131,4 +132,34 @@ test('finish reasons are read per choice', () => {
 test('usage that cannot be parsed is reported as unreadable, not as missing', () => {
   expect(lastUsage(Buffer.from('{"usage": {"prompt_tokens": 1,,}}'))).toEqual({ unreadable: true });
   expect(lastUsage(Buffer.from('{"usage": null}'))).toBeUndefined();
+});
+
+test('a usage is read whatever else stands in it', () => {
+  const body = Buffer.from(
+    '{"x":"é \\"usage\\":{}","usage":{"note":"naïve } \\" 漢字 {","prompt_tokens":3,"prix €":{"completion_tokens":9}}}',
+  );
+  expect(lastUsage(body)).toMatchObject({ prompt_tokens: 3 });
+});
+
+test('the last finish reason is the last one that is a word, as a pattern would find it', () => {
+  const blanks = fc.string({ unit: fc.constantFrom(' ', '\n', '\t', '\r'), maxLength: 3 });
+  const value = fc.oneof(
+    fc.constantFrom('null', '"stop"', '"length"', '"stops"', '"sto"', '""', '"a b"', '"tool_calls"', '7', '{', '"été"', '"unended'),
+    fc.integer({ min: 38, max: 43 }).map((length) => `"${'w'.repeat(length)}"`),
+  );
+  const piece = fc
+    .tuple(blanks, fc.constantFrom(':', '', ','), blanks, value)
+    .map(([a, colon, b, word]) => `"finish_reason"${a}${colon}${b}${word}`);
+  fc.assert(
+    fc.property(fc.array(fc.oneof(piece, fc.constantFrom('"finish_reason', '},{', 'reason"')), { maxLength: 5 }), (pieces) => {
+      const bytes = Buffer.from(pieces.join(''));
+      const found = [...bytes.toString('latin1').matchAll(/"finish_reason"(?=\s*:\s*"(\w{1,40})")/g)].at(-1)?.[1] ?? null;
+      expect(lastFinishReason(bytes)).toBe(found);
+    }),
+    { numRuns: 3_000 },
+  );
+});
+
+test('a key followed by nothing but spaces is left after a look, not walked to the end', () => {
+  expect(lastFinishReason(Buffer.from(`"finish_reason":"stop","finish_reason"${' '.repeat(40)}:"length"`))).toBe('stop');
 });
