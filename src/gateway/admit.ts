@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import type { HoldAnswer } from '../credits/store.js';
 import { mayComeFrom } from '../domain/addresses.js';
 import { type MicroCredits, ZERO } from '../domain/credits.js';
@@ -48,6 +49,8 @@ export async function admit(parts: GatewayParts, exchange: Exchange): Promise<Ad
       const { tokenId, orgId } = exchange.caller;
       const { amount, remaining } = held;
       const entry = parts.journal.held({ requestId: exchange.id, orgId, tokenId, amount, floor: ZERO, note });
+      // No upstream hears of a request that nobody would remember if we were killed now and the store lost its hold as well.
+      await new Promise<void>((go) => parts.journal.afterWrite(go));
       return { kind: 'admitted', admission: { priceVersion: book.version, candidates, amount, remaining, entry } };
     }
     return refused(notHeld(parts, exchange, held));

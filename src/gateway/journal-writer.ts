@@ -16,7 +16,6 @@ export const SEGMENT_NAME = /^\d{12}\.journal$/;
 export const MINE = 0o600;
 
 const TRY_AGAIN_MS = 1_000;
-const SOON_MS = 20;
 
 /** Appends everything of one turn of the event loop in one write: a write each would cost a tenth of all our time. */
 export class Writer {
@@ -72,12 +71,6 @@ export class Writer {
   append(head: string, json: string): void {
     this.lines.push(head, json, '\n');
     this.flushSoon();
-  }
-
-  /** With the next line that has to be there, or a moment later: nothing is owed yet for what it says. */
-  appendSoon(head: string, json: string): void {
-    if (this.lines.length === 0 && !this.due) setTimeout(this.flushDue, SOON_MS);
-    this.lines.push(head, json, '\n');
   }
 
   private flushSoon(): void {
@@ -146,13 +139,9 @@ export class Writer {
 
   /** A partial write before the disk was full leaves a torn line; the next one starts on a line of its own. */
   private write(text: string): number {
-    const whole = this.healthy ? text : `\n${text}`;
-    const bytes = Buffer.byteLength(whole);
-    let written = writeSync(this.fd, whole);
-    if (written === bytes) return bytes;
-    const data = Buffer.from(whole);
-    while (written < bytes) written += writeSync(this.fd, data, written);
-    return bytes;
+    const data = Buffer.from(this.healthy ? text : `\n${text}`);
+    for (let written = 0; written < data.length; ) written += writeSync(this.fd, data, written);
+    return data.length;
   }
 
   private trouble(error: NodeJS.ErrnoException): void {

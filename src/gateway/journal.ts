@@ -64,48 +64,76 @@ const SEGMENTS_LEAST = 8;
 export function openJournal(options: JournalOptions): Journal {
   const { folder, bytesMax = BYTES_MAX, segmentBytes = Math.min(SEGMENT_BYTES, Math.ceil(bytesMax / SEGMENTS_LEAST)) } = options;
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const writer = new Writer({ ...options, segmentBytes });
-  const entries = new Entries();
-  const note = (line: HeldLine | SettledLine, known: Entry | undefined): Entry => {
-    const entry = known ?? newEntry(line);
-    writer.moveTo(entry, writer.current);
+  return new FolderJournal(new Writer({ ...options, segmentBytes }), bytesMax);
+}
+
+/** A class, because an object written out with getters is a dictionary to the runtime, and every request looks things up here. */
+class FolderJournal implements Journal {
+  private readonly writer: Writer;
+  private readonly bytesMax: number;
+  private readonly entries = new Entries();
+
+  constructor(writer: Writer, bytesMax: number) {
+    this.writer = writer;
+    this.bytesMax = bytesMax;
+  }
+
+  get writable(): boolean {
+    return this.writer.healthy && this.writer.bytes() < this.bytesMax;
+  }
+
+  get bytes(): number {
+    return this.writer.bytes();
+  }
+
+  get unconfirmed(): number {
+    return this.entries.unconfirmed;
+  }
+
+  held(line: HeldLine, known?: Entry): Entry {
+    const entry = this.noted(line, known);
+    this.writer.append(heldHead(line), line.note);
     return entry;
-  };
-  return {
-    get writable() {
-      return writer.healthy && writer.bytes() < bytesMax;
-    },
-    get bytes() {
-      return writer.bytes();
-    },
-    get unconfirmed() {
-      return entries.unconfirmed;
-    },
-    held: (line, known) => {
-      const entry = note(line, known);
-      if (known) writer.append(heldHead(line), line.note);
-      else writer.appendSoon(heldHead(line), line.note);
-      return entry;
-    },
-    settled: (line, known) => {
-      const entry = note(line, known);
-      entries.settle(entry);
-      writer.append(settledHead(line), line.event);
-      return entry;
-    },
-    afterWrite: (act) => writer.afterWrite(act),
-    confirmed: (entry) => {
-      writer.moveTo(entry, null);
-      entries.forget(entry);
-    },
-    next: (limit) => entries.next(limit),
-    adopt: () => adoptLeft(writer, entries),
-    replay: async (isWanted, visit) => {
-      writer.flush();
-      return visitAll(writer, await entries.wanted(isWanted), visit);
-    },
-    close: () => writer.close(),
-  };
+  }
+
+  settled(line: SettledLine, known?: Entry): Entry {
+    const entry = this.noted(line, known);
+    this.entries.settle(entry);
+    this.writer.append(settledHead(line), line.event);
+    return entry;
+  }
+
+  afterWrite(act: () => void): void {
+    this.writer.afterWrite(act);
+  }
+
+  confirmed(entry: Entry): void {
+    this.writer.moveTo(entry, null);
+    this.entries.forget(entry);
+  }
+
+  next(limit: number): readonly Entry[] {
+    return this.entries.next(limit);
+  }
+
+  adopt(): Promise<Left> {
+    return adoptLeft(this.writer, this.entries);
+  }
+
+  async replay(isWanted: (entry: Entry) => boolean, visit: (found: Replayed) => Promise<void> | void): Promise<number> {
+    this.writer.flush();
+    return visitAll(this.writer, await this.entries.wanted(isWanted), visit);
+  }
+
+  close(): void {
+    this.writer.close();
+  }
+
+  private noted(line: HeldLine | SettledLine, known: Entry | undefined): Entry {
+    const entry = known ?? newEntry(line);
+    this.writer.moveTo(entry, this.writer.current);
+    return entry;
+  }
 }
 
 async function adoptLeft(writer: Writer, entries: Entries): Promise<Left> {

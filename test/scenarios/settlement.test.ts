@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
+import { readJournals } from '../../proof/journals.js';
 import { freshDatabase } from '../support/postgres.js';
 import { type Farebox, startFarebox } from '../support/server.js';
 import { call } from '../support/sse.js';
@@ -58,6 +59,19 @@ test('G17: what was set aside and not used is there again for the very next requ
     expect([i, result.status]).toEqual([i, 200]);
   }
   expect((await quiet(normal, client.orgId)).available).toBe(hold + 10_000 - 4 * fakeCost(1, 1));
+});
+
+test('no upstream hears of a request before the journal has it: killed and wiped at that moment, it is still remembered', async () => {
+  const client = await clientOf(normal, 10);
+  const heard: { id: string; isRemembered: boolean }[] = [];
+  upstream.always(({ headers }) => {
+    const id = headers.get('x-client-request-id') ?? '';
+    heard.push({ id, isRemembered: readJournals(normal.data).unsettled.has(id) });
+    return up.says('x', up.usage(1, 1));
+  });
+  for (let i = 0; i < 10; i++) expect((await post(client, CHAT, JSON.stringify(chat({ stream: i % 2 === 0 }))).end()).status).toBe(200);
+  expect(heard.map(({ isRemembered }) => isRemembered)).toEqual(Array(10).fill(true));
+  expect(new Set(heard.map(({ id }) => id)).size).toBe(10);
 });
 
 test('the answer says what it cost and what is left, and the wallet agrees', async () => {
