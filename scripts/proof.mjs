@@ -5,6 +5,9 @@ import { ROOT, ready } from './install.mjs';
 
 const [name, ...args] = process.argv.slice(2);
 ready();
+// What is tried then is what would be shipped now, not what was built some day.
+if (args.includes('--built') && spawnSync(process.execPath, [join(ROOT, 'scripts', 'build.mjs')], { stdio: ['ignore', 2, 2] }).status !== 0)
+  process.exit(1);
 const program = join(ROOT, 'proof', name, 'main.ts');
 const node = [process.execPath, '--import', import.meta.resolve('tsx'), program, ...args];
 // As many open files as the system allows: crowds and live streams are sockets, at both ends.

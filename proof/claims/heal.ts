@@ -1,6 +1,6 @@
 import { command } from '../../test/support/redis.js';
 import { randomFrom } from '../random.js';
-import { checkBooks, quiet } from '../torture/books.js';
+import { checkBooks, quiet, RESOLVED_MS } from '../torture/books.js';
 import { REFUSALS, sleep } from '../torture/fault.js';
 import { startLoad } from '../torture/load.js';
 import { CREDITS } from '../torture/world.js';
@@ -49,7 +49,7 @@ export const healClaim: Claim = {
       const books = { product, customer, postgres: site.postgres, command: (...words: string[]) => command(site.redis.port, ...words) };
       const wrong = await quiet(books);
       await slices.check(load, true);
-      wrong.push(...(await checkBooks(books)), ...slices.total.violations, ...heals.lost);
+      wrong.push(...(await checkBooks(books, RESOLVED_MS)), ...slices.total.violations, ...heals.lost);
       return outcome(accounts, heals, slices.total, wrong);
     } finally {
       await site.remove();

@@ -13,7 +13,10 @@ import { footprintOf } from './watch.js';
 const PEAK_CONNECTIONS = 64;
 const CRUSH_CONNECTIONS = 4_000;
 const TIMES = 5;
-const PHASE_MS = 6_000;
+const PHASE_MS = 3_000;
+const BESIDE = 4;
+/** Of the peak: those who say nothing cost something, and starve nobody. */
+const NOT_STARVED = 0.8;
 const IDLE = 10_000;
 const SLOW = 200;
 
@@ -73,7 +76,8 @@ interface Measured {
   readonly health: number[];
   readonly quiet: number[];
   rssMb: number;
-  idleRate: number;
+  /** Served a second beside those who say nothing, and right after they have left. */
+  readonly beside: { readonly crowded: number; readonly calm: number }[];
   idleHealth: number[];
   idleLeft: number;
 }
@@ -88,14 +92,15 @@ interface Parts {
 
 /** Peak and crush by turns, so that whatever else the machine does hits both alike. */
 async function measure({ product, crush, prober, request, options }: Parts): Promise<Measured> {
-  const { rounds = 5, say } = options;
+  const { rounds = 16, say } = options;
   const { port, url } = product;
-  const seen: Measured = { peaks: [], crushed: [], health: [], quiet: [], rssMb: 0, idleRate: 0, idleHealth: [], idleLeft: 0 };
+  const seen: Measured = { peaks: [], crushed: [], health: [], quiet: [], beside: [], rssMb: 0, idleHealth: [], idleLeft: 0 };
   const gateway = product.parts().gateways[0] ?? 0;
   const memory = setInterval(() => {
     seen.rssMb = Math.max(seen.rssMb, footprintOf(gateway).rssMb);
   }, 200);
   const peak = () => crush.closed({ port, request, connections: PEAK_CONNECTIONS, forMs: PHASE_MS });
+  const rateAtPeak = async () => (await peak()).rates['200'] ?? 0;
   await peak();
   for (let round = 0; round < rounds; round++) {
     const [calm] = await Promise.all([peak(), prober.times(`${url}/healthz`, PHASE_MS - 500).then(({ ms }) => seen.quiet.push(...ms))]);
@@ -109,16 +114,20 @@ async function measure({ product, crush, prober, request, options }: Parts): Pro
     say(`peak ${rate}/s · ${TIMES} times that: ${JSON.stringify(crushed)}`);
     await sleep(1_000);
   }
-  const { open } = await crush.hold({ port, idle: IDLE, slow: SLOW });
-  await sleep(2_000);
-  const [crowded] = await Promise.all([
-    peak(),
-    prober.times(`${url}/healthz`, PHASE_MS - 500).then(({ ms }) => seen.idleHealth.push(...ms)),
-  ]);
-  seen.idleRate = crowded.rates['200'] ?? 0;
-  say(`with ${open} connections that say nothing or little: ${JSON.stringify(crowded)}`);
-  await sleep(12_000);
-  seen.idleLeft = (await crush.release()).open;
+  for (let round = 0; round < Math.min(rounds, BESIDE); round++) {
+    const { open } = await crush.hold({ port, idle: IDLE, slow: SLOW });
+    await sleep(1_000);
+    const health = prober.times(`${url}/healthz`, 2 * PHASE_MS - 500).then(({ ms }) => seen.idleHealth.push(...ms));
+    const crowded = [await rateAtPeak(), await rateAtPeak()];
+    await health;
+    await sleep(12_000);
+    seen.idleLeft = Math.max(seen.idleLeft, (await crush.release()).open);
+    const looks = prober.times(`${url}/healthz`, 2 * PHASE_MS - 500);
+    const calm = [await rateAtPeak(), await rateAtPeak()];
+    await looks;
+    seen.beside.push(...crowded.map((rate, i) => ({ crowded: rate, calm: calm[i] ?? 0 })));
+    say(`with ${open} connections that say nothing or little ${crowded.join(' and ')} a second, without ${calm.join(' and ')}`);
+  }
   clearInterval(memory);
   return seen;
 }
@@ -127,13 +136,16 @@ function outcome(isPinned: boolean, seen: Measured): Outcome {
   const peak = quantile(seen.peaks, 0.5);
   const goods = seen.crushed.map(({ rates }) => rates['200'] ?? 0);
   const good = quantile(goods, 0.5);
+  // Over all rounds: what else the machine does changes every few seconds, and hits both alike in the long run.
+  const share = sum(goods) / (sum(seen.peaks) || 1);
   const refused = seen.crushed.map(({ refused: { p99 } }) => p99);
   const violations: string[] = [];
-  if (good < peak * 0.9) violations.push(`goodput is ${Math.round((good / peak) * 100)} % of peak`);
+  if (!(share >= 0.9)) violations.push(`goodput is ${Math.round(share * 100)} % of peak`);
   if (quantile(refused, 0.5) > 50) violations.push(`refusals take ${quantile(refused, 0.5)} ms`);
   if (quantile(seen.health, 0.99) > 100) violations.push(`/healthz takes ${quantile(seen.health, 0.99).toFixed(0)} ms`);
   if (seen.rssMb > 512) violations.push(`the gateway took ${seen.rssMb.toFixed(0)} MB`);
-  if (seen.idleRate < peak * 0.9) violations.push(`beside idle connections only ${seen.idleRate} of ${peak} a second were served`);
+  const beside = sum(seen.beside.map(({ crowded }) => crowded)) / (sum(seen.beside.map(({ calm }) => calm)) || 1);
+  if (!(beside >= NOT_STARVED)) violations.push(`beside idle connections only ${Math.round(beside * 100)} % of the peak were served`);
   const odd = new Set(seen.crushed.flatMap(({ rates }) => Object.keys(rates)).filter((status) => !/^(?:200|503|429|unsent)$/.test(status)));
   if (odd.size > 0) violations.push(`unexpected endings under load: ${[...odd].join(', ')}`);
   return {
@@ -148,7 +160,7 @@ function outcome(isPinned: boolean, seen: Measured): Outcome {
         ),
       ],
       ['served a second, median', good],
-      ['goodput, % of peak', Math.round((good / peak) * 100)],
+      ['goodput, % of peak, over all rounds', Math.round(share * 100)],
       [
         'refused a second, median',
         quantile(
@@ -176,10 +188,12 @@ function outcome(isPinned: boolean, seen: Measured): Outcome {
       ['/healthz ms at peak, p99', Math.round(quantile(seen.quiet, 0.99))],
       ['/healthz ms under overload, p99 / worst', `${Math.round(quantile(seen.health, 0.99))} / ${Math.round(worst(seen.health))}`],
       ['most memory of the gateway, MB', Math.round(seen.rssMb)],
-      [`served a second beside ${IDLE} idle and ${SLOW} slow connections`, seen.idleRate],
+      [`served beside ${IDLE} idle and ${SLOW} slow connections, % of the peak after it`, Math.round(beside * 100)],
       ['/healthz ms beside them, p99', Math.round(quantile(seen.idleHealth, 0.99))],
       ['of those connections open after 12 s', seen.idleLeft],
     ],
     violations,
   };
 }
+
+const sum = (values: readonly number[]): number => values.reduce((all, one) => all + one, 0);

@@ -18,8 +18,12 @@ export function startProber(): Prober {
   const child: ChildProcess = fork(new URL(import.meta.url).pathname, ['probe'], { execArgv: ['--import', 'tsx'] });
   const ask = (order: Order): Promise<News> =>
     new Promise((resolve, reject) => {
-      child.once('message', resolve);
-      child.once('exit', () => reject(new Error('the prober ended')));
+      const gone = (): void => reject(new Error('the prober ended'));
+      child.once('exit', gone);
+      child.once('message', (news: News) => {
+        child.off('exit', gone);
+        resolve(news);
+      });
       child.send(order);
     });
   return {

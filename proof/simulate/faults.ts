@@ -47,7 +47,8 @@ export const ACTION_FAULTS: Readonly<Record<string, Action>> = {
     // The use of a token that has a quota is not brought back by projecting it, only by a charge or a reload.
     const { quotas, member } = isOrg ? { quotas: [], member: null } : world.books.token(tokenCalled(name)).terms;
     const hasQuota = quotas.length > 0 || member !== null;
-    world.damaged.add(isOrg ? orgCalled(name) : ownerOf(tokenCalled(name)));
+    const orgId = isOrg ? orgCalled(name) : ownerOf(tokenCalled(name));
+    world.damaged.set(orgId, world.hot.org(orgId).loaded ? world.life(orgId) : 'none');
     world.lossless = false;
     world.tally.damages += 1;
     await damage({ key: isOrg ? 'org' : 'token', id, how: how === 'junk' || hasQuota ? 'junk' : 'evicted' });

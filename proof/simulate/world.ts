@@ -63,10 +63,13 @@ export class World {
   readonly late = new Set<OrgId>();
   /** Organizations that were allowed below zero at some time. */
   readonly overdrawn = new Set<OrgId>();
-  /** Organizations of which a key was damaged, until the next reload: they may be refused, never favoured. */
-  damaged = new Set<OrgId>();
+  /**
+   * Organizations of which a key was damaged, until a reload mends it: they may be refused, never favoured. And the life of
+   * the data that had been loaded by then, if any: another load in the same life leaves alone what is not older than itself.
+   */
+  damaged = new Map<OrgId, string>();
   readonly versions = new Map<OrgId, { readonly life: string; readonly version: number }>();
-  private kept: { readonly state: HotState; readonly damaged: ReadonlySet<OrgId> } | undefined;
+  private kept: { readonly state: HotState; readonly damaged: ReadonlyMap<OrgId, string> } | undefined;
 
   constructor(subject: Subject, strict: boolean) {
     this.subject = subject;
@@ -106,7 +109,9 @@ export class World {
     if (isDamaged(this.damaged, call) && isRefusal(answer)) return answer;
     const expected = this.hot.expected(call, this.nowMs);
     const words = wordsOf(call, answer, isOpen);
-    if (answer.kind === 'loaded') for (const org of orgsOf(shard ?? '')) this.damaged.delete(org);
+    if (answer.kind === 'loaded') {
+      for (const org of orgsOf(shard ?? '')) if (this.damaged.get(org) !== this.life(org)) this.damaged.delete(org);
+    }
     if (expected !== undefined && words !== expected && !(isDamaged(this.damaged, call) && isLess(call, expected, answer))) {
       throw new Violation(promiseOf(call, expected, answer), `${message.key} was answered '${words}', expected '${expected}'`);
     }
@@ -155,7 +160,7 @@ export class World {
 
   async snapshot(): Promise<void> {
     await this.subject.snapshot();
-    this.kept = { state: structuredClone(this.hot.state), damaged: new Set(this.damaged) };
+    this.kept = { state: structuredClone(this.hot.state), damaged: new Map(this.damaged) };
   }
 
   async rollback(): Promise<void> {
@@ -164,7 +169,7 @@ export class World {
     this.tally.rollbacks += 1;
     await this.subject.rollback();
     this.hot.state = structuredClone(this.kept.state);
-    this.damaged = new Set(this.kept.damaged);
+    this.damaged = new Map(this.kept.damaged);
     for (const shard of this.hot.state.shards.values()) shard.state = 'absent';
     await this.learnEpochs();
   }
@@ -185,7 +190,7 @@ export class World {
 }
 
 /** Whether a call is about an organization of which a key was damaged. */
-function isDamaged(damaged: ReadonlySet<OrgId>, { verb, command }: Call): boolean {
+function isDamaged(damaged: ReadonlyMap<OrgId, string>, { verb, command }: Call): boolean {
   if (damaged.size === 0) return false;
   if (verb === 'project') return damaged.has('org' in command ? command.org.orgId : command.token.orgId);
   return command !== null && 'orgId' in command && damaged.has(command.orgId);

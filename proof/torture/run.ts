@@ -173,7 +173,7 @@ async function runRound(world: World, fault: Fault, prefix: string, load: Load):
     wrong.push(`the round could not be audited: ${String(error)}`);
     return emptyAudit();
   });
-  wrong.push(...(await checkBooks(world).catch((error: unknown) => [`the books could not be checked: ${String(error)}`])));
+  wrong.push(...(await checkBooks(world, fault.allowed.refusals ? RESOLVED_MS : 0)));
   const { count, examples } = world.product.heard('surprise');
   if (count > said) wrong.push(`the log says ${count - said} times: ${examples[said] ?? examples.at(-1)}`);
   audit.violations.push(...wrong);

@@ -24,6 +24,8 @@ export interface World {
   readonly random: Random;
   /** A small file system of its own under the journals, when mounting is permitted here. */
   readonly journalDisk: string | null;
+  /** A file that says by how many milliseconds the server's time of day is ahead. */
+  readonly clock: string;
   /** Processes of the server that were really killed. */
   readonly toll: { kills: number };
   command(...words: string[]): Promise<string>;
@@ -61,11 +63,13 @@ export async function createWorld(random: Random, built = false): Promise<World>
     const postgresProxy = await startFaultProxy(postgres.port, 'postgres');
     const upstreamProxy = await startFaultProxy(upstream.port, 'bytes');
     for (const proxy of [redisProxy, postgresProxy, upstreamProxy]) undo.push(() => proxy.stop());
+    const clock = join(redisDir, 'clock');
     const product = await createProduct({
       config: config(upstreamProxy.port),
       redisUrl: `redis://127.0.0.1:${redisProxy.port}`,
       databaseUrl: `postgres://farebox@127.0.0.1:${postgresProxy.port}/postgres`,
       built,
+      env: { NODE_OPTIONS: `--import=${new URL('../moving-clock.mjs', import.meta.url).href}`, MOVING_CLOCK: clock },
     });
     const journalDisk = mountSmallDisk(join(product.data, 'journal'));
     undo.push(() => product.remove());
@@ -86,6 +90,7 @@ export async function createWorld(random: Random, built = false): Promise<World>
       customer,
       random,
       journalDisk,
+      clock,
       toll: { kills: 0 },
       command: run,
       remove,

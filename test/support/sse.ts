@@ -54,6 +54,8 @@ export interface Result {
   /** `complete`: the framing says the body is whole. `truncated`: closed too early. `reset`: cut. `no_answer`: nothing came. */
   readonly ending: 'complete' | 'truncated' | 'reset' | 'no_answer';
   readonly json: Record<string, unknown> | undefined;
+  /** When its first bytes came; null = never. */
+  readonly begunMs: number | null;
 }
 
 export interface CallOptions {
@@ -99,6 +101,7 @@ class Exchange implements Call {
   private eventsTaken = 0;
   private slow: NodeJS.Timeout | undefined;
   private received = 0;
+  private begunMs: number | null = null;
   private firstHead: Head | undefined;
   private cache: { length: number; events: readonly SseEvent[]; complete: boolean } = { length: -1, events: [], complete: false };
 
@@ -107,6 +110,7 @@ class Exchange implements Call {
     socket.on('data', (bytes: Buffer) => {
       this.chunks.push(bytes);
       this.received += bytes.length;
+      this.begunMs ??= Date.now();
       this.wake();
     });
     socket.on('end', () => this.close('fin'));
@@ -160,6 +164,7 @@ class Exchange implements Call {
       text: events.map(textOf).join(''),
       ending: complete ? 'complete' : !head ? 'no_answer' : this.closed === 'reset' ? 'reset' : 'truncated',
       json: parseJson(body.toString('utf8')),
+      begunMs: this.begunMs,
     };
   }
 
