@@ -164,6 +164,13 @@ describe('where money moves', () => {
     expect(wrong).toEqual([]);
   });
 
+  test('what takes time is measured by a clock that nobody sets: the time of day is read only where a date is meant', () => {
+    const dates = ['src/gateway/authenticate.ts', 'src/ledger/balance.ts'];
+    const sight = src.filter((file) => /^src\/(?:gateway|credits|ledger|db)\//.test(file.path) && !file.path.includes('/embedded/'));
+    expect(sight.length).toBeGreaterThan(60);
+    expect(sight.filter((file) => /\bDate\.now\b/.test(file.code)).map((file) => file.path)).toEqual(dates);
+  });
+
   test('only ledger/post.ts names the functions and tables that write the ledger', () => {
     const sql = files('migrations', '.sql').map(read).join('\n');
     const writers = ledgerWriters(sql);

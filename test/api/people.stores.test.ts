@@ -81,9 +81,11 @@ describe('signing in', () => {
     await openBrowser(slow.app).send('POST', '/api/v1/auth/sign-up', { email: known, password: PASSWORD });
     await signIn(openBrowser(slow.app), known);
     const took = async (path: string, email: string): Promise<number> => {
-      const began = performance.now();
+      // Of the processor, not by the wall: what else a machine does must not decide this.
+      const began = process.cpuUsage();
       await openBrowser(slow.app).send('POST', path, { email, password: 'another long password' });
-      return performance.now() - began;
+      const { user, system } = process.cpuUsage(began);
+      return (user + system) / 1_000;
     };
     for (const path of ['/api/v1/auth/sign-in', '/api/v1/auth/sign-up']) {
       const fastest = { known: Number.POSITIVE_INFINITY, fresh: Number.POSITIVE_INFINITY };

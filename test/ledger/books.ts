@@ -1,6 +1,6 @@
 import { inject } from 'vitest';
 import { type Database, openDatabase } from '../../src/db/client.js';
-import type { ChargeEvent } from '../../src/domain/charge.js';
+import { type ChargeEvent, textUsage } from '../../src/domain/charge.js';
 import { newOrgId, newRequestId, newTokenId, type OrgId, type TokenId } from '../../src/domain/ids.js';
 import { type GrantOrder, postGrant } from '../../src/ledger/post.js';
 import { reconcile } from '../../src/ledger/reconcile.js';
@@ -66,19 +66,7 @@ export function charge(customer: Customer, cost: number, fields: Partial<ChargeE
     debt: false,
     operator_loss: 0,
     source: 'upstream',
-    usage: {
-      input: total,
-      cached_input: 0,
-      cache_write_5m: 0,
-      cache_write_1h: 0,
-      output: 1,
-      reasoning: 0,
-      audio_input: 0,
-      audio_output: 0,
-      images: 0,
-      seconds: 0,
-      characters: 0,
-    },
+    usage: textUsage(total, 1),
     price_version: 'test',
     breakdown: { lines: total > 0 ? [{ meter: 'input', quantity: total, rate: '1' }] : [], times: '1' },
     client_request_id: null,

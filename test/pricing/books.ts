@@ -1,4 +1,4 @@
-import type { Usage } from '../../src/domain/charge.js';
+import { NO_USAGE, type Usage } from '../../src/domain/charge.js';
 import type { PriceSource, Rate, Rates, RatesRule } from '../../src/domain/prices.js';
 import { buildBook, type PriceBook } from '../../src/pricing/book.js';
 
@@ -23,18 +23,4 @@ export const ratio = (amount: string): Rate => ({ by: 'ratio', amount });
 export const x = (amount: string): Rate => ({ by: 'input', amount });
 export const rates = (found: Rates): RatesRule => ({ kind: 'rates', rates: found, tiers: [], stepSeconds: 0 });
 
-export const NOTHING_USED: Usage = {
-  input: 0,
-  cached_input: 0,
-  cache_write_5m: 0,
-  cache_write_1h: 0,
-  output: 0,
-  reasoning: 0,
-  audio_input: 0,
-  audio_output: 0,
-  images: 0,
-  seconds: 0,
-  characters: 0,
-};
-
-export const usage = (some: Partial<Usage>): Usage => ({ ...NOTHING_USED, ...some });
+export const usage = (some: Partial<Usage>): Usage => ({ ...NO_USAGE, ...some });
