@@ -1,8 +1,9 @@
 // How many charges per second one connection books: rows, grants, entries, rollups and projections included; and how long
-// `farebox reconcile` takes over all of them. `node --import tsx bench/drain.ts [batches]`, 44 batches make a million rows; TEST_DATABASE_URL=… to measure a server with your own settings.
+// `farebox reconcile` takes over all of them. `node --import tsx bench/drain.ts [batches]`, 44 batches make a million rows;
+// TEST_DATABASE_URL=… to measure a server with your own settings.
 
 import { type Database, openDatabase } from '../src/db/client.js';
-import type { ChargeEvent } from '../src/domain/charge.js';
+import { type ChargeEvent, textUsage } from '../src/domain/charge.js';
 import { newOrgId, newRequestId, newTokenId, type OrgId, type TokenId } from '../src/domain/ids.js';
 import { postCharges, postGrant } from '../src/ledger/post.js';
 import { reconcile } from '../src/ledger/reconcile.js';
@@ -97,19 +98,7 @@ function event(customers: readonly Customer[], i: number): string {
     debt: false,
     operator_loss: 0,
     source: 'upstream',
-    usage: {
-      input: 1_204,
-      cached_input: 800,
-      cache_write_5m: 0,
-      cache_write_1h: 0,
-      output: 310,
-      reasoning: 0,
-      audio_input: 0,
-      audio_output: 0,
-      images: 0,
-      seconds: 0,
-      characters: 0,
-    },
+    usage: { ...textUsage(1_204, 310), cached_input: 800 },
     price_version: '8c1f2b6a9d0e4f73',
     breakdown: {
       lines: [

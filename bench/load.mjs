@@ -5,17 +5,18 @@ import { createInterface } from 'node:readline';
 
 const held = new Set();
 
-/** As many requests as fit into the time, one after the other on each connection. */
-async function json({ port, request, connections, seconds }) {
+/** As many requests as fit into the time, or so many, one after the other on each connection. */
+async function json({ port, request, connections, seconds = 600, count = Number.POSITIVE_INFINITY }) {
   const bytes = Buffer.from(request, 'latin1');
   const until = performance.now() + seconds * 1_000;
+  let left = count;
   const times = [];
   const errors = new Map();
   const started = performance.now();
   await Promise.all(
     Array.from({ length: connections }, async () => {
       const client = new Client(port);
-      while (performance.now() < until) {
+      while (performance.now() < until && left-- > 0) {
         const from = performance.now();
         const { problem } = await client.ask(bytes);
         if (problem) errors.set(problem, (errors.get(problem) ?? 0) + 1);

@@ -1,5 +1,5 @@
 // The upstream of the bench: as cheap as Node can be, so that what is measured is what stands in front of it.
-// The model's name chooses the answer: bench-json, bench-paced, bench-full, bench-hold.
+// The model's name chooses the answer: bench-json, bench-paced, bench-full, bench-silent (as full, without usage), bench-hold.
 import { createServer } from 'node:net';
 
 const CHUNK_MS = 10;
@@ -33,8 +33,11 @@ const piece = (delta, finish = null) => ({
   choices: [{ index: 0, delta, finish_reason: finish }],
 });
 const TEXT = event(piece({ content: 'the fare is taken at the door, '.repeat(3) }));
-const TAIL = `${event(piece({}, 'stop')) + event({ ...head, object: 'chat.completion.chunk', choices: [], usage }) + event('[DONE]')}0\r\n\r\n`;
+const USAGE = event({ ...head, object: 'chat.completion.chunk', choices: [], usage });
+const tail = (last) => `${event(piece({}, 'stop')) + last + event('[DONE]')}0\r\n\r\n`;
+const TAIL = tail(USAGE);
 const FULL = Buffer.from(STREAM_HEAD + TEXT.repeat(CHUNKS) + TAIL);
+const SILENT = Buffer.from(STREAM_HEAD + TEXT.repeat(CHUNKS) + tail(''));
 
 createServer({ noDelay: true }, (socket) => {
   let held = Buffer.alloc(0);
@@ -59,6 +62,7 @@ createServer({ noDelay: true }, (socket) => {
 function answer(socket, body) {
   if (body.includes('bench-paced')) return paced(socket, CHUNK_MS);
   if (body.includes('bench-hold')) return paced(socket, HOLD_MS);
+  if (body.includes('bench-silent')) return socket.write(SILENT);
   socket.write(body.includes('bench-full') ? FULL : JSON_ANSWER);
 }
 

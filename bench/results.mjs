@@ -31,6 +31,8 @@ function rows(samples) {
       bare,
       farebox,
       direct,
+      kinstr: of('farebox', 'kinstr'),
+      bareKinstr: of('bare proxy', 'kinstr'),
       rps: of('farebox', 'rps'),
       bareRps: of('bare proxy', 'rps'),
       p50: of('farebox', 'p50'),
@@ -44,8 +46,8 @@ const show = (number, digits = 1) => (number === null || number === undefined ? 
 
 function table(samples) {
   const lines = [
-    '| phase | unit | bare proxy | Farebox | ratio | target | requests/s (bare) | p50 / p99 ms |',
-    '|---|---|---|---|---|---|---|---|',
+    '| phase | unit | bare proxy | Farebox | ratio | target | thousand instructions (bare), ratio | requests/s (bare) | p50 / p99 ms |',
+    '|---|---|---|---|---|---|---|---|---|',
   ];
   for (const row of rows(samples)) {
     const digits = row.phase.name === 'first token' ? 3 : 1;
@@ -53,8 +55,10 @@ function table(samples) {
     const rate = row.rps === null ? '' : `${show(row.rps, 0)} (${show(row.bareRps, 0)})`;
     const times = row.p50 === null ? '' : `${show(row.p50, 2)} / ${show(row.p99, 2)}`;
     const ratio = row.bare && row.farebox ? `${(row.farebox / row.bare).toFixed(2)}×` : '–';
-    const cells = [row.phase.name, row.phase.unit, show(row.bare, digits), show(row.farebox, digits), ratio, goal(target), rate, times];
-    lines.push(`| ${cells.join(' | ')} |`);
+    const { kinstr, bareKinstr } = row;
+    const work = kinstr && bareKinstr ? `${show(kinstr)} (${show(bareKinstr)}), ${(kinstr / bareKinstr).toFixed(2)}×` : '';
+    const costs = [show(row.bare, digits), show(row.farebox, digits), ratio, goal(target), work];
+    lines.push(`| ${[row.phase.name, row.phase.unit, ...costs, rate, times].join(' | ')} |`);
   }
   return lines.join('\n');
 }
@@ -88,7 +92,7 @@ export function write(samples, about) {
   const of = (name) => `${name} ${versions[`node_modules/${name}`]?.version}`;
   const text = `# What a metered request costs
 
-${new Date().toISOString().slice(0, 10)}, \`npm run bench${about.quick ? ' -- --quick' : ''}\`, medians of ${about.reps}, ${about.seconds} s each, subjects taking turns.
+${new Date().toISOString().slice(0, 10)}, \`npm run bench${about.quick ? ' -- --quick' : ''}\`, medians of ${about.reps}, ${about.seconds} s each in rounds of a quarter, subjects taking turns.
 Machine: ${cpus()[0]?.model.trim()}, ${availableParallelism()} cores, ${(totalmem() / 2 ** 30).toFixed(0)} GB, Linux ${release()}${about.canPin ? '; the measured process alone on the last core' : '; not pinned'}.
 Node ${process.versions.node}, ${of('undici')}, ${of('hono')}, ${of('ioredis')}, ${of('postgres')}. ${about.stores}.
 
@@ -98,12 +102,13 @@ ${notes(samples)}
 
 **Bare proxy**: \`node:http\` in front, undici's \`dispatch\` behind, nothing in between (\`bench/proxy.mjs\`).
 **Farebox**: one gateway process with everything on: token check, hold and settlement in Redis (append-only file on), metering, usage rows
-drained into Postgres, logs, metrics. CPU is the run time of all threads of the gateway process, divided by the work done. Requests per
-second and milliseconds show even more of what else ran on the machine. Compare ratios within one run only.
+drained into Postgres, logs, metrics. CPU is the run time of all threads of the gateway process, divided by the work done, after 20,000
+requests to get warm. Instructions are those of the process in its own code and in the kernel (\`perf stat\`), and hardly depend on what else
+the machine does; times do, and requests per second and milliseconds most of all. Compare ratios within one run only.
 
 | phase | what |
 |---|---|
-| open streams | ${about.streams} streams open, one chunk a second each; growth of memory per stream on a fresh process |
+| open streams | ${about.streams} streams, one chunk a second each; growth of memory per stream, of a process that has served and counted before |
 | JSON | 1 KB prompt (or 32 KB), 1.1 KB completion, keep-alive connections |
 | stream, 10 ms a chunk | 40 streams at a time, 200 chunks of about 240 bytes, one by one, as from a model |
 | stream, full speed | 32 streams at a time, 200 chunks each, as fast as the upstream can write |
