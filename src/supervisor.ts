@@ -108,17 +108,16 @@ interface Replacing {
   readonly log: Log;
 }
 
-/** New processes for all: the gateways one by one, then the office. */
+/** New processes for all: the gateways one by one, then the office. Who asks meanwhile may have changed a file since: it begins again. */
 function createReplacing({ seats, fork, isStopping, log }: Replacing): () => Promise<void> {
   let isBusy = false;
+  let isAskedAgain = false;
   const hire = (): Worker => fork({ part: 'gateway', slot: freeSlot(seats), returns: false });
   const retired = ({ id }: Worker): void => {
     const seat = seats.get(id);
     if (seat) seat.returns = false;
   };
-  return async () => {
-    if (isBusy || isStopping()) return;
-    isBusy = true;
+  const round = async (): Promise<void> => {
     const ids = [...seats].flatMap(([id, { part, returns }]) => (part === 'gateway' && returns ? [id] : []));
     log.info({ gateways: ids.length }, 'replacing the processes one by one');
     const ended = await replaceOneByOne(
@@ -130,6 +129,15 @@ function createReplacing({ seats, fork, isStopping, log }: Replacing): () => Pro
     if (ended === 'replaced' && !isStopping()) {
       const office = await replaceOffice(officeOf(seats), () => fork({ part: 'office', slot: 0, returns: true }), retired);
       if (office === 'gave_up' && !isStopping()) log.error({}, 'a new office process could not start; the one before goes on');
+    }
+  };
+  return async () => {
+    isAskedAgain = true;
+    if (isBusy) return;
+    isBusy = true;
+    while (isAskedAgain && !isStopping()) {
+      isAskedAgain = false;
+      await round();
     }
     isBusy = false;
   };

@@ -25,9 +25,9 @@ const words = (stream: boolean) => ({ token, json: { model: 'fake-model', stream
 const said = (words: string) => farebox.stdout().includes(words) || farebox.stderr().includes(words);
 
 async function until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 30_000;
+  const deadline = Date.now() + 60_000;
   while (!(await isSo())) {
-    if (Date.now() > deadline) throw new Error(`${what}: not within 30 s\n${farebox.stdout().slice(-2_000)}`);
+    if (Date.now() > deadline) throw new Error(`${what}: not within a minute\n${farebox.stdout().slice(-2_000)}`);
     await new Promise((go) => setTimeout(go, 50));
   }
 }
@@ -62,6 +62,17 @@ test('while every process is replaced, requests are served and a stream runs to 
   upstream.open('replaced');
   expect(await running.end()).toMatchObject({ done: true, text: 'one two' });
   expect((await farebox.reconcile()).clean).toBe(true);
+});
+
+test('who asks for new processes while they are being replaced gets another round, because a file may have changed since', async () => {
+  const rounds = (): number => farebox.stderr().concat(farebox.stdout()).split('replacing the processes one by one').length - 1;
+  await until('two gateways', async () => (await number(GATEWAYS)) === 2);
+  const before = rounds();
+  farebox.child.kill('SIGUSR2');
+  await until('the first round', () => rounds() === before + 1);
+  farebox.child.kill('SIGUSR2');
+  await until('the second round', () => rounds() === before + 2);
+  expect((await ask(chat(), words(false))).status).toBe(200);
 });
 
 test('when the new processes cannot start because of a mistake in the configuration, the old ones go on', async () => {
