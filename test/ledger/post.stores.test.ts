@@ -60,6 +60,19 @@ describe('grants are used up', () => {
     expect(await expireGrants(books.db, later)).toEqual([]);
     expect(await readBalance(books.db, customer.orgId)).toMatchObject({ avail: 7 });
   });
+
+  test('a grant that expired by a clock that ran ahead, and was given something back since, expires again', async () => {
+    const customer = await newCustomer(books.db);
+    const ahead = { nowMs: Date.now() + 40 * DAY };
+    const { grantId } = await give(books.db, customer, 100, { expiresAtMs: Date.now() + DAY });
+    for (const [i, back] of [null, 30, 20].entries()) {
+      const order = { orgId: customer.orgId, key: `back:${grantId}:${i}`, kind: 'adjust', counter: 'void', grantId } as const;
+      if (back) await postAdjustment(books.db, { ...order, amount: back });
+      expect(await expireGrants(books.db, ahead)).toMatchObject([{ orgId: customer.orgId, grantId, amount: back ?? 100 }]);
+      expect(await expireGrants(books.db, ahead)).toEqual([]);
+    }
+    expect(await readBalance(books.db, customer.orgId)).toMatchObject({ avail: 0, debt: 0 });
+  });
 });
 
 describe('posting twice is posting once', () => {
