@@ -23,8 +23,10 @@ export function sendCrowd(order: Order): Crowd {
   let answered = 0;
   const all = new Promise<Record<string, number>>((resolve, reject) => {
     child.on('message', (news: News) => {
-      if ('statuses' in news) resolve(news.statuses);
-      else answered = news.answered;
+      if ('statuses' in news) {
+        resolve(news.statuses);
+        child.disconnect();
+      } else answered = news.answered;
     });
     child.on('exit', (code) => reject(new Error(`the crowd left early (${code})`)));
   });
@@ -65,4 +67,8 @@ async function serve({ url, tokens, count, body }: Order): Promise<void> {
   process.send?.({ statuses: Object.fromEntries(statuses) } satisfies News);
 }
 
-if (process.argv[2] === 'serve' && process.send) process.once('message', (order: Order) => void serve(order).then(() => process.exit(0)));
+if (process.argv[2] === 'serve' && process.send) {
+  process.once('message', (order: Order) => void serve(order));
+  // Not when it has said all: a word that is still under way would be lost with it.
+  process.once('disconnect', () => process.exit(0));
+}

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll } from 'vitest';
+import { ask } from './sse.js';
 
 export interface FareboxOptions {
   /** Where the models of the default configuration live: `upstream.url`. */
@@ -95,10 +96,11 @@ function describeServer(child: ChildProcess, data: string, port: number, options
   const [stdout, stderr] = [collect(child.stdout), collect(child.stderr)];
   const url = `http://127.0.0.1:${port}`;
   const key = () => options.env?.['FAREBOX_OPERATOR_KEY'] ?? readFileSync(join(data, 'operator.key'), 'utf8').trim();
+  // Each with a connection of its own: tests end processes, and one that is kept may close just when it is used again.
   const api = async (method: string, path: string, body?: unknown) => {
-    const headers = { authorization: `Bearer ${key()}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }) };
-    const answer = await fetch(`${url}${path}`, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
-    return { status: answer.status, headers: answer.headers, body: (await answer.json().catch(() => ({}))) as Record<string, unknown> };
+    const answer = await ask(`${url}${path}`, { method, token: key(), ...(body === undefined ? {} : { json: body }) });
+    if (answer.ending !== 'complete') throw new Error(`${method} ${path}: ${answer.ending}`);
+    return { status: answer.status, headers: new Headers([...answer.headers]), body: answer.json ?? {} };
   };
   return {
     url,
