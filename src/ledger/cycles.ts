@@ -1,7 +1,7 @@
 import type { CreditStore } from '../credits/store.js';
 import type { Database } from '../db/client.js';
 import { takeLease } from '../db/lease.js';
-import { type Clock, systemClock } from '../domain/clock.js';
+import type { Clock } from '../domain/clock.js';
 import { expireGrants } from './post.js';
 import { repairProjections } from './project.js';
 import { letGoMonths } from './retention.js';
@@ -27,6 +27,7 @@ export interface CycleOptions {
   readonly db: Database;
   readonly store: CreditStore;
   readonly owner: string;
+  /** Without one it is the database's: credits do not expire and months do not end because one server's clock is wrong. */
   readonly clock?: Clock;
   readonly leaseMs?: number;
   /** How many rows one statement takes; a round goes on until nothing is left. */
@@ -51,16 +52,7 @@ const LOOK_AGAIN_MS = 3_600_000;
  * leaves marks by which the next round tells the hot store.
  */
 export function createCycles(options: CycleOptions): Cycles {
-  const {
-    db,
-    store,
-    owner,
-    clock = systemClock,
-    leaseMs = 60_000,
-    batch = 500,
-    attemptsKeptMs = 86_400_000,
-    retentionDays = null,
-  } = options;
+  const { db, store, owner, clock, leaseMs = 60_000, batch = 500, attemptsKeptMs = 86_400_000, retentionDays = null } = options;
   const notBefore = new Map<string, number>();
 
   const renew = () => takeLease(db, LEASE, owner, leaseMs);
@@ -89,7 +81,7 @@ export function createCycles(options: CycleOptions): Cycles {
 
   const step: Cycles['step'] = async () => {
     if (!(await renew())) return { kind: 'standby' };
-    const nowMs = clock.nowMs();
+    const nowMs = clock ? clock.nowMs() : await timeOf(db);
     const months = await drained(async () => (await rollMonths(db, { nowMs, limit: batch })).length);
     const windows = await drained(async () => (await rollWindows(db, { nowMs, limit: batch })).length);
     const expired = await drained(async () => (await expireGrants(db, { nowMs, limit: batch })).length);
@@ -99,6 +91,12 @@ export function createCycles(options: CycleOptions): Cycles {
     return { kind: 'done', months, windows, expired, told, pruned, letGo: await letGo(nowMs) };
   };
   return { step };
+}
+
+async function timeOf(db: Database): Promise<number> {
+  const row = await db.one<{ ms: number }>('select epoch_ms(now()) as ms');
+  if (!row) throw new Error('the database did not say what time it is');
+  return row.ms;
 }
 
 /** Keys whose day is over, and tries that no longer count. Nothing that money depends on. */

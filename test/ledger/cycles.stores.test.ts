@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { createEmbeddedStore } from '../../src/credits/embedded/store.js';
 import type { CreditStore } from '../../src/credits/store.js';
 import { microCredits } from '../../src/domain/credits.js';
@@ -59,6 +59,23 @@ async function hold({ orgId, tokenId }: Customer, amount: number) {
   await store.settle({ requestId, orgId, tokenId, kind: 'final', cost: microCredits(0), event: null });
   return held.kind === 'short' ? `${held.scope} ${held.window ?? ''}`.trim() : held.kind;
 }
+
+test('a server whose clock is forty days ahead ends no day, no month and no grant: the database says what time it is', async () => {
+  const customer = await spent();
+  await give(books.db, customer, 50, { expiresAtMs: Date.now() + DAY_MS });
+  await handOver();
+  const ahead = Date.now() + 40 * DAY_MS;
+  const clock = vi.spyOn(Date, 'now').mockReturnValue(ahead);
+  try {
+    const round = await createCycles({ db: books.db, store, owner: 'ahead' }).step();
+    expect(round).toMatchObject({ kind: 'done', months: 0, windows: 0, expired: 0 });
+  } finally {
+    clock.mockRestore();
+  }
+  expect(await hold(customer, 1)).toBe('quota daily');
+  await handOver();
+  expect(await worker('b', ahead).step(), 'it would have').toMatchObject({ kind: 'done', expired: 1 });
+});
 
 test('a day later the daily quota is there again, a month later the limit too', async () => {
   const customer = await spent();
