@@ -2,6 +2,7 @@ import type { RequestStatus } from '../domain/charge.js';
 import type { MicroCredits } from '../domain/credits.js';
 import type { Failure } from '../upstreams/forward.js';
 import { type Answer, type AnswerContext, answerHeaders, creditHeaders } from './answer.js';
+import { ChunkWriter } from './chunks.js';
 import { errorFrame, type GatewayError, sendError, upstreamError } from './errors.js';
 import { StreamMeter } from './meter.js';
 
@@ -9,7 +10,8 @@ import { StreamMeter } from './meter.js';
 export class StreamAnswer implements Answer {
   private readonly context: AnswerContext;
   private readonly meter: StreamMeter;
-  private begun = false;
+  /** Once there was something to say. */
+  private out: ChunkWriter | null = null;
   private over = false;
 
   constructor(context: AnswerContext) {
@@ -80,8 +82,8 @@ export class StreamAnswer implements Answer {
     const { res, gone, id } = exchange;
     const status = this.isOwed() ? 'partial' : 'failed';
     const cost = this.settle(status, [error.code]);
-    if (!this.begun) sendError(res, error, id, creditHeaders(exchange, cost));
-    else if (!gone) res.end(`${this.meter.endsOpen() ? '\n\n' : ''}${errorFrame(error, id)}`);
+    if (!this.out) sendError(res, error, id, creditHeaders(exchange, cost));
+    else if (!gone) this.out.end(Buffer.from(`${this.meter.endsOpen() ? '\n\n' : ''}${errorFrame(error, id)}`));
     this.context.transfer.end(status);
   }
 
@@ -89,11 +91,8 @@ export class StreamAnswer implements Answer {
     this.settle(status, []);
     const { parts, exchange } = this.context;
     if (!exchange.gone) {
-      this.begin();
-      parts.journal.afterWrite(() => {
-        if (last) exchange.res.end(last);
-        else exchange.res.end();
-      });
+      const out = this.begin();
+      parts.journal.afterWrite(() => out.end(last ?? NOTHING));
     }
     this.context.transfer.end(status);
   }
@@ -101,22 +100,23 @@ export class StreamAnswer implements Answer {
   private write(bytes: Buffer | null): boolean {
     const { res, gone } = this.context.exchange;
     if (!bytes || gone) return true;
-    if (this.begun) return res.write(bytes);
-    this.begin();
-    const more = res.write(bytes);
+    if (this.out) return this.out.write(bytes);
+    const more = this.begin().write(bytes);
     // Node would keep it until everything that was read is metered: the first words are what is waited for.
     res.socket?.uncork();
     return more;
   }
 
   /** Not before there is something to say: until then a failure can still be an ordinary error answer. */
-  private begin(): void {
-    if (this.begun) return;
-    this.begun = true;
+  private begin(): ChunkWriter {
+    if (this.out) return this.out;
     const { context } = this;
+    const { res } = context.exchange;
     const headers = answerHeaders(context, null);
     headers.push('cache-control', 'no-cache', 'x-accel-buffering', 'no');
-    context.exchange.res.writeHead(context.httpStatus, headers);
+    res.writeHead(context.httpStatus, headers);
+    this.out = new ChunkWriter(res);
+    return this.out;
   }
 
   private settle(status: RequestStatus, flags: readonly string[]): MicroCredits | null {
@@ -140,6 +140,7 @@ export class StreamAnswer implements Answer {
   }
 }
 
+const NOTHING = Buffer.alloc(0);
 const DONE = Buffer.from('[DONE]');
 
 function endsWithDone(bytes: Buffer): boolean {
