@@ -64,6 +64,11 @@ export class Entries {
     return entry;
   }
 
+  /** Which of these the last life left. */
+  known(requestIds: readonly RequestId[]): readonly Entry[] {
+    return requestIds.flatMap((requestId) => this.adopted.get(requestId) ?? []);
+  }
+
   settle(entry: Entry): void {
     if (entry.settled) return;
     entry.settled = true;

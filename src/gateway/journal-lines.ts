@@ -22,6 +22,16 @@ export interface SettledLine {
 
 export type Line = ({ readonly kind: 'held' } & HeldLine) | ({ readonly kind: 'settled' } & SettledLine);
 
+/** Postgres has these: whoever reads the journal after a kill has nothing to say of them any more. */
+export interface BookedLine {
+  readonly kind: 'booked';
+  readonly requestIds: readonly RequestId[];
+}
+
+export const bookedLine = (requestIds: readonly RequestId[]): string => `${BOOKED}${requestIds.join(' ')}`;
+
+const BOOKED = 'B\t';
+
 /** What stands in front of the JSON. What the gateway writes says whose it is in its first words; the line need not say it again. */
 export const heldHead = (line: HeldLine): string =>
   isNamed(line.note) ? `H\t${line.amount}\t${line.floor}\t` : longHead('h', line, line.amount, line.floor);
@@ -41,7 +51,7 @@ const PIECE_BYTES = 64 * 1024;
  * Tells every line of a segment, one piece of the file in each turn of the event loop: null for what cannot be read. A line
  * that was not finished is not told. A file that is gone has no lines.
  */
-export async function readLines(path: string, tell: (line: Line | null, text: string) => void): Promise<void> {
+export async function readLines(path: string, tell: (line: Line | BookedLine | null, text: string) => void): Promise<void> {
   const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return null;
     throw error;
@@ -74,7 +84,13 @@ function lengthened(text: string): string {
   return [text.charAt(0).toLowerCase(), ...(NAMES.exec(json) ?? []).slice(1), text.slice(2)].join('\t');
 }
 
-function lineOf(text: string): Line | null {
+function bookedIn(text: string): BookedLine | null {
+  const requestIds = text.slice(BOOKED.length).split(' ').filter(isRequestId);
+  return text === bookedLine(requestIds) ? { kind: 'booked', requestIds } : null;
+}
+
+function lineOf(text: string): Line | BookedLine | null {
+  if (text.startsWith(BOOKED)) return bookedIn(text);
   const [kind, requestId = '', orgId = '', tokenId = '', amount = '', floor = '', ...rest] = lengthened(text).split('\t');
   const json = rest.join('\t');
   const sound =

@@ -125,6 +125,10 @@ export class Writer {
     if (segment.open <= 0 && segment !== this.current) this.drop(segment);
   }
 
+  stands(segment: Segment): boolean {
+    return this.segments.includes(segment);
+  }
+
   bytes(): number {
     return this.segments.reduce((sum, segment) => sum + segment.bytes, 0);
   }
@@ -134,7 +138,8 @@ export class Writer {
     this.closed = true;
     if (this.timer) clearInterval(this.timer);
     closeSync(this.fd);
-    if (this.current.open <= 0) this.drop(this.current);
+    // It may say what of the others is booked.
+    if (this.current.open <= 0 && this.segments.length === 1) this.drop(this.current);
   }
 
   /** A partial write before the disk was full leaves a torn line; the next one starts on a line of its own. */

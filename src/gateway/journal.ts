@@ -2,8 +2,8 @@ import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync }
 import { join } from 'node:path';
 import type { RequestId } from '../domain/ids.js';
 import { breathe } from './breathe.js';
-import { Entries, type Entry, newEntry, type Wanted } from './entries.js';
-import { type HeldLine, heldHead, type Line, readLines, type SettledLine, settledHead } from './journal-lines.js';
+import { Entries, type Entry, newEntry, type Segment, type Wanted } from './entries.js';
+import { bookedLine, type HeldLine, heldHead, type Line, readLines, type SettledLine, settledHead } from './journal-lines.js';
 import { MINE, SEGMENT_NAME, Writer, type WriterOptions } from './journal-writer.js';
 
 /**
@@ -72,6 +72,7 @@ class FolderJournal implements Journal {
   private readonly writer: Writer;
   private readonly bytesMax: number;
   private readonly entries = new Entries();
+  private booked: { readonly requestId: RequestId; readonly home: Segment }[] = [];
 
   constructor(writer: Writer, bytesMax: number) {
     this.writer = writer;
@@ -108,8 +109,22 @@ class FolderJournal implements Journal {
   }
 
   confirmed(entry: Entry): void {
+    const home = entry.segment;
     this.writer.moveTo(entry, null);
     this.entries.forget(entry);
+    if (!home) return;
+    if (this.booked.length === 0) setImmediate(() => this.sayBooked());
+    this.booked.push({ requestId: entry.requestId, home });
+  }
+
+  /**
+   * Its file may stand for long: without this line the next life would say all that is in it again, and until that was booked
+   * a second time, for nothing, its credits would be missing. Only a help: no file is kept for it, and none is made too long.
+   */
+  private sayBooked(): void {
+    const still = this.booked.filter(({ home }) => this.writer.stands(home));
+    this.booked = [];
+    if (still.length > 0 && this.writable) this.writer.append(bookedLine(still.map(({ requestId }) => requestId)), '');
   }
 
   next(limit: number): readonly Entry[] {
@@ -126,6 +141,7 @@ class FolderJournal implements Journal {
   }
 
   close(): void {
+    this.sayBooked();
     this.writer.close();
   }
 
@@ -146,6 +162,15 @@ async function adoptLeft(writer: Writer, entries: Entries): Promise<Left> {
     await readLines(home.path, (line, text) => {
       if (!line) {
         damaged.push(text);
+        return;
+      }
+      if (line.kind === 'booked') {
+        for (const entry of entries.known(line.requestIds)) {
+          if (entry.settled) settlements -= 1;
+          holds.delete(entry);
+          writer.moveTo(entry, null);
+          entries.forget(entry);
+        }
         return;
       }
       const entry = entries.adopt(line);
@@ -176,7 +201,7 @@ async function visitAll(writer: Writer, wanted: Wanted, visit: (found: Replayed)
   for (const [segment, entries] of wanted) {
     const lines = new Map<RequestId, Line>();
     await readLines(segment.path, (line) => {
-      if (!line || !entries.has(line.requestId)) return;
+      if (!line || line.kind === 'booked' || !entries.has(line.requestId)) return;
       if (line.kind === 'settled' || lines.get(line.requestId)?.kind !== 'settled') lines.set(line.requestId, line);
     });
     for (const [requestId, entry] of entries) {
