@@ -72,10 +72,14 @@ let poolAt = pool.length;
 let lastMs = 0;
 let counter = 0;
 
-/** A UUIDv7 whose 12-bit counter keeps ids of one process in order within a millisecond. */
+/** A clock that was set back by more than this had been wrong. Were its ids kept in order, none of them could be booked for days. */
+const SET_BACK_MS = 60_000;
+
+/** A UUIDv7 whose 12-bit counter keeps ids of one process in order within a millisecond, and while a clock is put right by a little. */
 export function newRequestId(nowMs: number = Date.now()): RequestId {
-  if (nowMs > lastMs || counter === 0xfff) {
-    lastMs = nowMs > lastMs ? nowMs : lastMs + 1;
+  const isOther = nowMs > lastMs || nowMs < lastMs - SET_BACK_MS;
+  if (isOther || counter === 0xfff) {
+    lastMs = isOther ? nowMs : lastMs + 1;
     counter = 0;
     writeHex(4, 12, lastMs);
   } else counter += 1;

@@ -3,11 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
+import { type RequestId, requestTimeMs } from '../../src/domain/ids.js';
 import { freshDatabase } from '../support/postgres.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { type Farebox, startFarebox } from '../support/server.js';
 import * as up from '../support/upstream.js';
-import { type Client, expectCleanBooks, fakeCost, post, quiet, requestIdOf, rowOf, scriptOf, walletOf } from './books.js';
+import { type Client, eventually, expectCleanBooks, fakeCost, post, quiet, requestIdOf, rowOf, scriptOf, walletOf } from './books.js';
 
 const HOUR = 3_600_000;
 const LEASE_MS = 3_000;
@@ -80,6 +81,28 @@ test.each([
   const after = await quiet(farebox, me.orgId);
   expect(before.available - after.available).toBe(fakeCost(11, 7) + fakeCost(3, 2));
   await setClock(0);
+});
+
+test('what is charged while a clock is forty days ahead is set aside; when it is right again, so are the requests', async () => {
+  const before = await quiet(farebox, me.orgId);
+  const asked = async () => {
+    will(up.says('x', up.usage(3, 2)));
+    const result = await post(me, '/v1/chat/completions', body).end();
+    expect(result.status).toBe(200);
+    return requestIdOf(result);
+  };
+  const setAside = async () => (await farebox.api('GET', '/api/v1/admin/set-aside')).body['data'] as { id: string; request_id: string }[];
+  await setClock(40 * 24 * HOUR);
+  const wrong = await asked();
+  const [aside] = await eventually('it is set aside', async () => ((await setAside()).length > 0 ? setAside() : undefined));
+  expect(aside?.request_id).toBe(wrong);
+  await setClock(0);
+  const right = await asked();
+  expect(await rowOf(farebox, me.orgId, right)).toMatchObject({ status: 'complete', charged: { micro: fakeCost(3, 2) } });
+  expect(Math.abs(requestTimeMs(right as RequestId) - Date.now())).toBeLessThan(HOUR);
+  const dropped = await farebox.api('POST', `/api/v1/admin/set-aside/${aside?.id}/drop`, { reason: 'the clock was wrong' });
+  expect(dropped.status).toBe(200);
+  expect(before.available - (await quiet(farebox, me.orgId)).available).toBe(fakeCost(3, 2));
 });
 
 test('afterwards the books agree', async () => {
