@@ -222,4 +222,7 @@ async function work(job: Job): Promise<object> {
   return job.kind === 'hold' ? hold(job) : release();
 }
 
-if (process.argv[2] === 'serve' && process.send) process.on('message', (job: Job) => void work(job).then((news) => process.send?.(news)));
+if (process.argv[2] === 'serve' && process.send) {
+  process.on('message', (job: Job) => void work(job).then((news) => process.send?.(news)));
+  process.once('disconnect', () => process.exit(0));
+}

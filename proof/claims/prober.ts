@@ -63,5 +63,7 @@ function one(url: string): Promise<boolean> {
   });
 }
 
-if (process.argv[2] === 'probe' && process.send)
+if (process.argv[2] === 'probe' && process.send) {
   process.on('message', (order: Order) => void probe(order).then((news) => process.send?.(news)));
+  process.once('disconnect', () => process.exit(0));
+}

@@ -61,5 +61,8 @@ async function sample(url: string, orgId: OrgId): Promise<void> {
   await Promise.all(Array.from({ length: 4 }, look));
 }
 
-if (process.argv[2] === 'sample' && process.send)
+if (process.argv[2] === 'sample' && process.send) {
   process.once('message', (order: Order) => void (order === 'stop' ? process.exit(0) : sample(order.url, order.orgId as OrgId)));
+  // Whoever asked is gone, perhaps without a word.
+  process.once('disconnect', () => process.exit(0));
+}

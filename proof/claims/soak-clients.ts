@@ -146,5 +146,7 @@ function ask({ url, token, agent, kind, number }: Asked): Promise<{ ending: stri
   });
 }
 
-if (process.argv[2] === 'serve' && process.send)
+if (process.argv[2] === 'serve' && process.send) {
   process.on('message', (order: Order) => void serve(order).then((tally) => process.send?.(tally)));
+  process.once('disconnect', () => process.exit(0));
+}
