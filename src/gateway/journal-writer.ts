@@ -139,7 +139,7 @@ export class Writer {
     if (this.timer) clearInterval(this.timer);
     closeSync(this.fd);
     // It may say what of the others is booked.
-    if (this.current.open <= 0 && this.segments.length === 1) this.drop(this.current);
+    if (this.current.open <= 0 && (this.segments.length === 1 || this.current.bytes === 0)) this.drop(this.current);
   }
 
   /** A partial write before the disk was full leaves a torn line; the next one starts on a line of its own. */

@@ -119,7 +119,7 @@ class FolderJournal implements Journal {
 
   /**
    * Its file may stand for long: without this line the next life would say all that is in it again, and until that was booked
-   * a second time, for nothing, its credits would be missing. Only a help: no file is kept for it, and none is made too long.
+   * a second time, for nothing, its credits would be missing. Only a help: while we run no file is kept for it, and none is made too long.
    */
   private sayBooked(): void {
     const still = this.booked.filter(({ home }) => this.writer.stands(home));

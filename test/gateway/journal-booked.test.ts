@@ -76,6 +76,15 @@ test('a later file that only says what of an earlier one is booked is kept as lo
   expect(onDisk()).toBe('');
 });
 
+test('a life that said nothing leaves no file of its own beside what an earlier one owes', async () => {
+  const first = start();
+  settle(first, newRequestId(), 1);
+  first.close();
+  const owed = files();
+  for (let i = 0; i < 3; i++) start().close();
+  expect(files()).toEqual(owed);
+});
+
 test('nothing is said of what lay in a file that is gone, nor when the journal is full', async () => {
   const gone = start({ segmentBytes: 100 });
   const entry = settle(gone, newRequestId(), 1);
