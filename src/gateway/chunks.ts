@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http';
 
 /**
- * The body of an answer whose length nobody knows yet. Node writes a chunk in four pieces, and to carry those to the socket
- * costs more than all our metering; here its length, its bytes and its end are one buffer. Make it after the headers are written.
+ * The body of an answer whose length nobody knows yet. Node carries a chunk to the socket in four pieces, which costs more than to
+ * put them together first; here its length, its bytes and its end are one buffer. Make it after the headers are written.
  */
 export class ChunkWriter {
   private readonly res: ServerResponse;
