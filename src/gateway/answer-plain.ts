@@ -2,6 +2,7 @@ import type { RequestStatus } from '../domain/charge.js';
 import type { Failure } from '../upstreams/forward.js';
 import { type Answer, type AnswerContext, answerHeaders, creditHeaders } from './answer.js';
 import { type GatewayError, sendError, upstreamError } from './errors.js';
+import { outermost } from './json.js';
 import { lastFinishReason, lastUsage } from './meter.js';
 import { finderOf } from './search.js';
 
@@ -167,12 +168,20 @@ function isOtherThanJson(body: Buffer): boolean {
 function problemWith(body: Buffer): GatewayError | null {
   if (body.length === startOf(body) || isOtherThanJson(body)) return NOT_JSON;
   if (findError(body, 0) < 0) return null;
+  if (body.length > PARSED_BYTES_MAX) {
+    const [error, choices, data] = outermost(body, LOOKED_FOR);
+    return error && !choices && !data ? REPORTED : null;
+  }
   try {
     const parsed = JSON.parse(body.toString('utf8')) as Record<string, unknown>;
-    const failed =
-      parsed['error'] !== undefined && parsed['error'] !== null && parsed['choices'] === undefined && parsed['data'] === undefined;
-    return failed ? upstreamError(502, 'upstream_error', 'The upstream reported an error. Nothing was charged.') : null;
+    const isThere = (name: string): boolean => parsed[name] !== undefined && parsed[name] !== null;
+    return isThere('error') && !isThere('choices') && !isThere('data') ? REPORTED : null;
   } catch {
     return upstreamError(502, 'upstream_bad_response', 'The upstream answered with JSON that cannot be read. Nothing was charged.');
   }
 }
+
+/** To read a megabyte of the worst JSON takes longer than anybody may be kept waiting. */
+const PARSED_BYTES_MAX = 64 * 1024;
+const LOOKED_FOR = ['error', 'choices', 'data'].map((name) => Buffer.from(name));
+const REPORTED = upstreamError(502, 'upstream_error', 'The upstream reported an error. Nothing was charged.');

@@ -98,6 +98,35 @@ export function endOfValue(bytes: Buffer, start: number): number {
   return bytes.length;
 }
 
+/**
+ * Which of some names are keys of the outermost object with a value that is not null. One step for each byte, whatever is in them, and
+ * nothing is made of it. A name that is written with escapes is not found.
+ */
+export function outermost(bytes: Buffer, names: readonly Buffer[]): boolean[] {
+  const found = names.map(() => false);
+  let depth = 0;
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i];
+    if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) depth += 1;
+    else if (byte === CLOSE_OBJECT || byte === CLOSE_ARRAY) depth -= 1;
+    if (byte !== QUOTE) continue;
+    const start = i + 1;
+    for (i = start; i < bytes.length && bytes[i] !== QUOTE; i++) if (bytes[i] === BACKSLASH) i += 1;
+    if (depth !== 1) continue;
+    const colon = skipSpace(bytes, i + 1);
+    if (bytes[colon] !== COLON) continue;
+    const which = nameAt(bytes, start, i, names);
+    if (which >= 0) found[which] = !isNull(bytes, skipSpace(bytes, colon + 1));
+  }
+  return found;
+}
+
+const nameAt = (bytes: Buffer, start: number, end: number, names: readonly Buffer[]): number =>
+  names.findIndex((name) => name.length === end - start && name.equals(bytes.subarray(start, end)));
+
+const isNull = (bytes: Buffer, at: number): boolean =>
+  bytes[at] === 0x6e && bytes[at + 1] === 0x75 && bytes[at + 2] === 0x6c && bytes[at + 3] === 0x6c;
+
 const isEndOfWord = (byte: number): boolean => byte === COMMA || byte === CLOSE_OBJECT || byte === CLOSE_ARRAY || byte <= 0x20;
 
 /** A byte range and what stands there instead. */

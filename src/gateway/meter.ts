@@ -17,10 +17,13 @@ export interface Passed {
 const findError = finderOf('"error"');
 const findChoices = finderOf('"choices"');
 const findLastUsage = lastFinderOf('"usage"');
+const findReason = finderOf('"finish_reason"');
 const findLastReason = lastFinderOf('"finish_reason"');
 
 const PENDING_BYTES_MAX = 64 * 1024;
 const TAIL_BYTES = 64 * 1024;
+/** Each costs ten times what a good one does. Whoever sends so many that only look like an error or a report sends neither. */
+const UNREADABLE_MAX = 500;
 const NOTHING: Passed = { out: null, failed: false };
 
 export class StreamMeter {
@@ -35,6 +38,7 @@ export class StreamMeter {
   private insideHuge = false;
   private hiddenUsage: unknown;
   private unkept = 0;
+  private unreadable = 0;
   private readonly hideUsage: boolean;
   private readonly keepBytesMax: number;
 
@@ -105,19 +109,31 @@ export class StreamMeter {
   /** Finish reasons by choice, from the end of the stream. */
   finishReasons(): Map<number, string> {
     const reasons = new Map<number, string>();
-    for (const event of eventsOf(this.lastBytes())) {
-      for (const choice of choicesOf(parseData(event))) {
-        if (typeof choice.finish_reason === 'string') reasons.set(Number(choice.index ?? 0), choice.finish_reason);
+    untraced(() => {
+      let unreadable = 0;
+      for (const event of eventsOf(this.lastBytes())) {
+        if (unreadable === UNREADABLE_MAX || findReason(event, 0) < 0) continue;
+        const data = parseData(event);
+        if (data === NO_DATA) unreadable += 1;
+        for (const choice of choicesOf(data)) {
+          if (typeof choice.finish_reason === 'string') reasons.set(Number(choice.index ?? 0), choice.finish_reason);
+        }
       }
-    }
+    });
     return reasons;
   }
 
   private inspect(events: Buffer): Passed {
     if (findError(events, 0) < 0 && !(this.hideUsage && hasEmptyChoices(events))) return this.pass(events);
+    return untraced(() => this.sift(events));
+  }
+
+  private sift(events: Buffer): Passed {
     const out: Buffer[] = [];
     for (const event of eventsOf(events)) {
-      const data = parseData(event);
+      const isAsked = this.unreadable < UNREADABLE_MAX && (findError(event, 0) >= 0 || (this.hideUsage && hasEmptyChoices(event)));
+      const data = isAsked ? parseData(event) : NO_DATA;
+      if (isAsked && data === NO_DATA) this.unreadable += 1;
       if (isFailure(data)) return { out: this.keep(out), failed: true };
       if (this.hideUsage && isUsageOnly(data)) this.hiddenUsage = data['usage'];
       else out.push(event);
@@ -187,9 +203,13 @@ function after(data: Buffer, separator: string): number {
 /** Cuts bytes into events, each with its blank line; a last piece without one counts too. */
 function* eventsOf(bytes: Buffer): Generator<Buffer> {
   let start = 0;
+  // Where each kind of blank line comes next; looked for again only when it is behind, or thousands of events take the square of that.
+  let [lf, crlf, cr] = [0, 0, 0];
   while (start < bytes.length) {
-    const ends = [after1(bytes, '\n\n', start), after1(bytes, '\r\n\r\n', start), after1(bytes, '\r\r', start)];
-    const end = Math.min(...ends);
+    if (lf <= start) lf = after1(bytes, '\n\n', start);
+    if (crlf <= start) crlf = after1(bytes, '\r\n\r\n', start);
+    if (cr <= start) cr = after1(bytes, '\r\r', start);
+    const end = Math.min(lf, crlf, cr);
     yield bytes.subarray(start, end);
     start = end;
   }
@@ -200,15 +220,33 @@ function after1(bytes: Buffer, separator: string, from: number): number {
   return at < 0 ? bytes.length : at + separator.length;
 }
 
-/** The JSON of an event's data lines; an empty object when it is none. */
+/** Nearly every event is one line of data. */
+function dataOf(event: string): string {
+  if (event.startsWith('data:') && !event.includes('\n') && !event.includes('\r')) return event.slice(5);
+  const lines = event.split(/\r\n|\n|\r/).filter((line) => line.startsWith('data:'));
+  return lines.map((line) => line.slice(line[5] === ' ' ? 6 : 5)).join('\n');
+}
+
+/** The JSON of an event's data lines; `NO_DATA` when it is none. */
 function parseData(event: Buffer): Json {
-  const lines = event.toString('utf8').split(/\r\n|\n|\r/);
-  const data = lines.filter((line) => line.startsWith('data:')).map((line) => line.slice(line[5] === ' ' ? 6 : 5));
   try {
-    const value: unknown = JSON.parse(data.join('\n'));
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Json) : {};
+    const value: unknown = JSON.parse(dataOf(event.toString('utf8').trim()));
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Json) : NO_DATA;
   } catch {
-    return {};
+    return NO_DATA;
+  }
+}
+
+const NO_DATA: Json = Object.freeze({});
+
+/** Thousands of events that are no JSON come in one piece, and where each error was made is most of what it costs. */
+function untraced<T>(act: () => T): T {
+  const before = Error.stackTraceLimit;
+  Error.stackTraceLimit = 0;
+  try {
+    return act();
+  } finally {
+    Error.stackTraceLimit = before;
   }
 }
 
@@ -246,9 +284,10 @@ export function lastUsage(bytes: Buffer): unknown {
     const colon = skip(bytes, at + 7);
     const start = skip(bytes, colon + 1);
     if (bytes[colon] !== 0x3a || bytes[start] !== 0x7b) continue;
+    const from = bytes.subarray(start, start + USAGE_BYTES_MAX);
     try {
       // Only its numbers are read, and as single bytes it is read in half the time.
-      return JSON.parse(bytes.toString('latin1', start, endOfValue(bytes, start)));
+      return JSON.parse(from.toString('latin1', 0, endOfValue(from, 0)));
     } catch {
       return { unreadable: true };
     }
@@ -256,6 +295,8 @@ export function lastUsage(bytes: Buffer): unknown {
   return undefined;
 }
 
+/** A report has a dozen numbers. What is longer is none. */
+const USAGE_BYTES_MAX = 16 * 1024;
 const REASONS_MAX = 64;
 
 /** The last finish reason that is a word; chunks before the end say null. */

@@ -9,6 +9,8 @@ import { type Parsed, parseRequest } from './request.js';
  * stream of this process would stand still. So large bodies are read in a thread, and only what we price by comes back.
  */
 const INLINE_BYTES_MAX = 256 * 1024;
+/** Whatever is in them, these cost less than a millisecond. */
+const SMALL_BYTES = 16 * 1024;
 const WAITING_MAX = 64;
 /** From the call to the answer, waiting included. */
 const DEADLINE_MS = 10_000;
@@ -18,8 +20,23 @@ export type Read = Parsed | { readonly kind: 'busy' };
 
 let pool: Tinypool | undefined;
 
+/** Several that come together are read here as far as one of them might be. */
+let inlineBytesLeft = INLINE_BYTES_MAX;
+
 export function parseBody(kind: EndpointKind, bytes: Buffer, depthMax: number): Parsed | Promise<Read> {
-  return bytes.length <= INLINE_BYTES_MAX ? parseRequest(kind, bytes, depthMax) : parseInThread(kind, bytes, depthMax);
+  return isReadHere(bytes.length) ? parseRequest(kind, bytes, depthMax) : parseInThread(kind, bytes, depthMax);
+}
+
+function isReadHere(bytes: number): boolean {
+  if (bytes <= SMALL_BYTES) return true;
+  if (bytes > inlineBytesLeft) return false;
+  if (inlineBytesLeft === INLINE_BYTES_MAX) setImmediate(nextTurn);
+  inlineBytesLeft -= bytes;
+  return true;
+}
+
+function nextTurn(): void {
+  inlineBytesLeft = INLINE_BYTES_MAX;
 }
 
 async function parseInThread(kind: EndpointKind, bytes: Buffer, depthMax: number): Promise<Read> {

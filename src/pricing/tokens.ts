@@ -64,9 +64,10 @@ export function createTokenCounter(options: TokenCounterOptions = {}): TokenCoun
       const late = new AbortController();
       const timer = setTimeout(() => late.abort(), deadlineMs); // also keeps the process alive: the threads themselves do not
       const { endpoint, model, stream } = job;
-      const [request, response] = [joined([job.request]), joined(job.response)];
+      const isShared = job.request.buffer instanceof SharedArrayBuffer;
+      const [request, response] = [isShared ? job.request : joined([job.request]), joined(job.response)];
       const task: WorkerJob = { endpoint, model, stream, request, response, bounds: stated(bounds, job.bounds) };
-      const transferList = [request.buffer as ArrayBuffer, response.buffer as ArrayBuffer];
+      const transferList = [response.buffer as ArrayBuffer, ...(isShared ? [] : [request.buffer as ArrayBuffer])];
       try {
         return (await started().run(task, {
           transferList,

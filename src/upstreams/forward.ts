@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
+import { begins, isShareUsed, later } from './breath.js';
 import { type Decoder, decoderFor } from './decode.js';
 import { answerDemo } from './demo.js';
 import type { Call, Failure, FailureKind, ForwardRequest, Sink } from './sink.js';
@@ -29,6 +30,9 @@ class Forwarding implements Dispatcher.DispatchHandler, Call {
   private decoder: Decoder | null = null;
   private abortReason: string | null = null;
   private over = false;
+  /** Its reader asked it to wait. */
+  private isFull = false;
+  private isBreathing = false;
   private readonly upstream: Upstream;
   private readonly sink: Sink;
 
@@ -45,8 +49,9 @@ class Forwarding implements Dispatcher.DispatchHandler, Call {
   }
 
   resume(): void {
+    this.isFull = false;
     if (this.decoder) this.decoder.resume();
-    else this.controller?.resume();
+    else if (!this.isBreathing) this.controller?.resume();
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -72,9 +77,27 @@ class Forwarding implements Dispatcher.DispatchHandler, Call {
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.over) return;
-    const more = this.decoder ? this.decoder.write(chunk, () => controller.resume()) : this.sink.onData(chunk);
-    if (!more) controller.pause();
+    // Nothing comes when the dispatcher goes on after a pause; whoever paused again for that would do so for ever.
+    if (this.over || chunk.length === 0) return;
+    if (this.decoder) {
+      if (!this.decoder.write(chunk, () => controller.resume())) controller.pause();
+      return;
+    }
+    const isLarge = begins(chunk.length);
+    this.isFull = !this.sink.onData(chunk);
+    if (this.isFull) controller.pause();
+    // Also when its reader is full: that may be over before this turn is.
+    if (isLarge && isShareUsed() && !this.over) this.breathe(controller);
+  }
+
+  /** The rest comes in a later turn, unless its reader is full by then. */
+  private breathe(controller: Dispatcher.DispatchController): void {
+    this.isBreathing = true;
+    controller.pause();
+    later(() => {
+      this.isBreathing = false;
+      if (!this.isFull) controller.resume();
+    });
   }
 
   onResponseEnd(): void {

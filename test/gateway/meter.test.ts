@@ -94,6 +94,17 @@ test('a chunk whose error is null is an ordinary chunk', () => {
   expect(relayed(stream, stream.length, true)).toMatchObject({ out: stream, failed: false });
 });
 
+test('events that only look like errors pass unchanged, however many; after a few of them a true one is still found', () => {
+  const broken = 'data:{"error"\n\n';
+  const relayedAfter = (count: number) => {
+    const stream = `${broken.repeat(count)}data: {"error":{"message":"x"}}\n\n`;
+    const { out, failed } = relayed(stream, 64 * 1024, true);
+    return { failed, isUnchanged: out === (failed ? broken.repeat(count) : stream) };
+  };
+  expect(relayedAfter(300)).toEqual({ failed: true, isUnchanged: true });
+  expect(relayedAfter(30_000)).toEqual({ failed: false, isUnchanged: true });
+});
+
 test('half an event is not passed on before it is whole', () => {
   const meter = new StreamMeter({ hideUsage: false, keepBytesMax: KEEP });
   expect(meter.push(Buffer.from('data: {"cho')).out).toBeNull();
@@ -132,6 +143,12 @@ test('finish reasons are read per choice', () => {
 test('usage that cannot be parsed is reported as unreadable, not as missing', () => {
   expect(lastUsage(Buffer.from('{"usage": {"prompt_tokens": 1,,}}'))).toEqual({ unreadable: true });
   expect(lastUsage(Buffer.from('{"usage": null}'))).toBeUndefined();
+});
+
+test('a report as long as a book is none', () => {
+  const report = (length: number) => lastUsage(Buffer.from(`{"usage":{"prompt_tokens":1,"x":"${'x'.repeat(length)}"}}`));
+  expect(report(10_000)).toMatchObject({ prompt_tokens: 1 });
+  expect(report(20_000)).toEqual({ unreadable: true });
 });
 
 test('a usage is read whatever else stands in it', () => {

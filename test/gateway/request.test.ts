@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { depthWithin, splice, topLevelMembers } from '../../src/gateway/json.js';
+import { depthWithin, outermost, splice, topLevelMembers } from '../../src/gateway/json.js';
 import { type Asked, parseRequest, upstreamBody } from '../../src/gateway/request.js';
 
 const chat = (body: unknown) => parseRequest('chat', Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)), 64);
@@ -141,6 +141,22 @@ test('members of any object are found where they stand', () => {
         JSON.parse(bytes.toString('utf8', valueStart, valueEnd)),
       ]);
       expect(found).toEqual(Object.entries(JSON.parse(bytes.toString())));
+    }),
+  );
+});
+
+test('names of the outermost object are found when they have a value, whatever else has such a name', () => {
+  const names = ['error', 'data'];
+  const value = fc.oneof(fc.constant(null), fc.constantFrom('error":{', '{"data":1', 'error'), fc.jsonValue());
+  const keys = fc.oneof(fc.constantFrom(...names, 'x'), fc.string());
+  fc.assert(
+    fc.property(fc.dictionary(keys, fc.oneof(value, fc.dictionary(keys, value))), fc.constantFrom(0, 2), (object, indent) => {
+      const bytes = Buffer.from(JSON.stringify(object, null, indent));
+      const found = outermost(
+        bytes,
+        names.map((name) => Buffer.from(name)),
+      );
+      expect(found).toEqual(names.map((name) => Object.hasOwn(object, name) && object[name] !== null));
     }),
   );
 });

@@ -191,6 +191,19 @@ test.each([
   expect(row).toMatchObject({ charged: { micro: 0 }, usage: { input: 0, output: 0 } });
 });
 
+test('B11: an error object in a plain 200 costs nothing however long it is; a long answer that only mentions one is paid for', async () => {
+  const long = 'x'.repeat(100_000);
+  const message = { role: 'assistant', content: long, extra: { error: 'none' } };
+  const choices = [{ index: 0, message, finish_reason: 'stop' }];
+  const usage = { prompt_tokens: 3, completion_tokens: 4, total_tokens: 7 };
+  will(up.returns(JSON.stringify({ error: { message: long } })), up.returns(JSON.stringify({ error: null, choices, usage })));
+  const failed = await exchange(me, chat({ stream: false }));
+  expect([failed.result.status, errorOf(failed.result).code]).toEqual([502, 'upstream_error']);
+  expect(failed.row).toMatchObject({ charged: { micro: 0 }, status: 'failed' });
+  const paid = await exchange(me, chat({ stream: false }));
+  expect(paid.row).toMatchObject({ charged: { micro: fakeCost(3, 4) }, status: 'complete' });
+});
+
 test('B11: an error object in a plain 200 costs nothing', async () => {
   will(up.returns(JSON.stringify({ error: { message: 'quota of upstream-secret', code: 'x' } })));
   const { row, result } = await exchange(me, chat({ stream: false }));

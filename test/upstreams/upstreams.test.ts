@@ -3,7 +3,7 @@ import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { UpstreamSettings } from '../../src/domain/settings.js';
-import { forward } from '../../src/upstreams/forward.js';
+import { type Call, forward } from '../../src/upstreams/forward.js';
 import { createUpstreams, type Upstream, type Upstreams } from '../../src/upstreams/upstreams.js';
 
 let server: Server;
@@ -86,4 +86,66 @@ test('whoever was admitted before a reload is still sent, and only then the old 
   vi.advanceTimersByTime(61_000);
   await vi.waitFor(() => expect(only(before).pool?.closed).toBe(true));
   expect(after.all.map(({ pool }) => pool?.closed)).toEqual([false, false]);
+});
+
+/** Upstreams that have sent everything at once, and what was done with each piece. */
+async function taken(streams: number, take: (piece: number, call: () => Call | undefined) => boolean) {
+  const [upstream, seen] = [only(start([settingsOf({ concurrency: 0 })])), { pieces: 0, bytes: 0 }];
+  const over = Array.from({ length: streams }, () => {
+    let call: Call | undefined;
+    return new Promise<void>((resolve, reject) => {
+      const onData = (chunk: Buffer): boolean => {
+        seen.bytes += chunk.length;
+        return take(++seen.pieces, () => call);
+      };
+      const sink = { onHead: () => undefined, onData, onEnd: resolve, onFailure: reject };
+      call = forward(upstream, { path: '/x', method: 'POST', headers: [], body: Buffer.from('{}') }, sink);
+    });
+  });
+  await vi.waitFor(() => expect(waiting.length).toBe(streams));
+  for (const answer of waiting) answer.end(Buffer.alloc(LARGE, 'x'));
+  await Promise.all(over);
+  return seen;
+}
+const LARGE = 1_000_000;
+
+const busy = (ms: number): void => {
+  const until = performance.now() + ms;
+  while (performance.now() < until);
+};
+
+test.each([
+  ['never full', false],
+  ['full each time, and empty again before the turn is over', true],
+])('answers that take long to handle let everybody else have a turn in between, their readers being %s', async (_name, isFull) => {
+  let turns = 0;
+  const turning = setInterval(() => {
+    turns += 1;
+  }, 0);
+  const { pieces, bytes } = await taken(8, (_piece, call) => {
+    busy(12);
+    if (isFull) process.nextTick(() => call()?.resume());
+    return !isFull;
+  });
+  clearInterval(turning);
+  expect(bytes).toBe(8 * LARGE);
+  expect(turns).toBeGreaterThan(pieces * 0.6);
+});
+
+test('whoever has had its share of a turn and is full as well waits until it is told to go on', async () => {
+  let isFull = false;
+  let early = 0;
+  const { bytes } = await taken(1, (piece, call) => {
+    if (isFull) early += 1;
+    busy(12);
+    isFull = piece % 3 === 0;
+    if (isFull) {
+      setTimeout(() => {
+        isFull = false;
+        call()?.resume();
+      }, 30);
+    }
+    return !isFull;
+  });
+  expect([bytes, early]).toEqual([LARGE, 0]);
 });
