@@ -7,6 +7,7 @@ import { overloadClaim } from './overload.js';
 import { overspendClaim } from './overspend.js';
 import { secretsClaim } from './secrets.js';
 import { soakClaim } from './soak.js';
+import { stallClaim } from './stall.js';
 
 export const CLAIMS: readonly Claim[] = [
   killsClaim,
@@ -16,5 +17,6 @@ export const CLAIMS: readonly Claim[] = [
   deployClaim,
   soakClaim,
   overloadClaim,
+  stallClaim,
   secretsClaim,
 ];
