@@ -1,13 +1,14 @@
 import { once } from 'node:events';
 import { createServer, request, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { type Read, readBody } from '../../src/gateway/body.js';
 
 let server: Server;
 let reading: Promise<Read> | undefined;
 
 beforeEach(async () => {
+  reading = undefined;
   server = createServer((req, res) => {
     reading = readBody(req, 2_000_000);
     void reading.then(() => res.end());
@@ -60,7 +61,7 @@ test('whoever leaves in the middle is gone', async () => {
   const asking = request({ port: (server.address() as AddressInfo).port, method: 'POST', headers: { 'content-length': 600_000 } });
   asking.on('error', () => undefined);
   await new Promise((go) => asking.write(part('a', 300_000), go));
-  await new Promise((go) => setTimeout(go, 50));
+  await vi.waitFor(() => expect(reading).toBeDefined(), 10_000);
   asking.destroy();
   expect(await reading).toEqual({ kind: 'gone' });
 });
