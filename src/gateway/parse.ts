@@ -20,23 +20,39 @@ export type Read = Parsed | { readonly kind: 'busy' };
 
 let pool: Tinypool | undefined;
 
-/** Several that come together are read here as far as one of them might be. */
-let inlineBytesLeft = INLINE_BYTES_MAX;
+/** Several that come together are read here as far as one of them might be; the others have the next turns. */
+let bytesLeft = INLINE_BYTES_MAX;
+let isArmed = false;
+let waiting: { readonly bytes: number; readonly read: () => void }[] = [];
 
 export function parseBody(kind: EndpointKind, bytes: Buffer, depthMax: number): Parsed | Promise<Read> {
-  return isReadHere(bytes.length) ? parseRequest(kind, bytes, depthMax) : parseInThread(kind, bytes, depthMax);
+  if (bytes.length > INLINE_BYTES_MAX) return parseInThread(kind, bytes, depthMax);
+  if (bytes.length <= SMALL_BYTES || (waiting.length === 0 && isRoomFor(bytes.length))) return parseRequest(kind, bytes, depthMax);
+  const itsTurn = new Promise<void>((read) => waiting.push({ bytes: bytes.length, read }));
+  return itsTurn.then(() => parseRequest(kind, bytes, depthMax));
 }
 
-function isReadHere(bytes: number): boolean {
-  if (bytes <= SMALL_BYTES) return true;
-  if (bytes > inlineBytesLeft) return false;
-  if (inlineBytesLeft === INLINE_BYTES_MAX) setImmediate(nextTurn);
-  inlineBytesLeft -= bytes;
+function isRoomFor(bytes: number): boolean {
+  if (bytes > bytesLeft) return false;
+  bytesLeft -= bytes;
+  arm();
   return true;
 }
 
+function arm(): void {
+  if (isArmed) return;
+  isArmed = true;
+  setImmediate(nextTurn);
+}
+
 function nextTurn(): void {
-  inlineBytesLeft = INLINE_BYTES_MAX;
+  isArmed = false;
+  bytesLeft = INLINE_BYTES_MAX;
+  const queue = waiting;
+  waiting = [];
+  let at = 0;
+  for (let next = queue[at]; next && isRoomFor(next.bytes); next = queue[++at]) next.read();
+  waiting = queue.slice(at).concat(waiting);
 }
 
 async function parseInThread(kind: EndpointKind, bytes: Buffer, depthMax: number): Promise<Read> {

@@ -96,7 +96,7 @@ class Forwarding implements Dispatcher.DispatchHandler, Call {
     controller.pause();
     later(() => {
       this.isBreathing = false;
-      if (!this.isFull) controller.resume();
+      if (!this.isFull && !this.over) controller.resume();
     });
   }
 

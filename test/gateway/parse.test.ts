@@ -28,12 +28,32 @@ test('a large body that is no JSON, or too deep, is refused from the thread as w
   expect(await parseBody('chat', deep, 64)).toMatchObject({ kind: 'bad', code: 'too_deep' });
 });
 
-test('of several that come in one turn as many are read at once as one may be large, small ones always', async () => {
-  await new Promise((go) => setImmediate(go));
-  const isAtOnce = (bytes: number): boolean => !(parseBody('chat', bodyOf(bytes), 64) instanceof Promise);
-  expect([100_000, 100_000, 100_000, 16_000, 62_000, 16_000].map(isAtOnce)).toEqual([true, true, false, true, true, true]);
-  await new Promise((go) => setImmediate(go));
-  expect(isAtOnce(256 * 1024)).toBe(true);
+const nextTurn = () => new Promise((go) => setImmediate(go));
+
+test('of several that come in one turn as many are read at once as one may be large, small ones always, the others in the next ones', async () => {
+  await nextTurn();
+  const order: number[] = [];
+  const sizes = [100_000, 100_001, 100_002, 16_000, 62_000, 250_000, 17_000];
+  const answers = sizes.map((bytes) => parseBody('chat', bodyOf(bytes), 64));
+  expect(answers.map((answer) => answer instanceof Promise)).toEqual([false, false, true, false, true, true, true]);
+  answers.forEach((answer, i) => {
+    if (answer instanceof Promise) void answer.then(() => order.push(i));
+  });
+  await nextTurn();
+  expect(order).toEqual([2, 4]);
+  const late = parseBody('chat', bodyOf(20_000), 64);
+  expect(late).toBeInstanceOf(Promise);
+  await nextTurn();
+  expect(order).toEqual([2, 4, 5]);
+  expect(await Promise.all([late, ...answers])).toHaveLength(8);
+  expect(order).toEqual([2, 4, 5, 6]);
+  await nextTurn();
+  expect(parseBody('chat', bodyOf(256 * 1024), 64)).not.toBeInstanceOf(Promise);
+});
+
+test('a crowd of bodies that are just small enough is refused nothing', async () => {
+  const answers = await Promise.all(Array.from({ length: 300 }, () => parseBody('chat', bodyOf(200_000), 64)));
+  expect(answers.every(({ kind }) => kind === 'asked')).toBe(true);
 });
 
 test('many large bodies at once are all read', async () => {
