@@ -135,11 +135,16 @@ function createReplacing({ seats, fork, isStopping, log }: Replacing): () => Pro
     isAskedAgain = true;
     if (isBusy) return;
     isBusy = true;
-    while (isAskedAgain && !isStopping()) {
-      isAskedAgain = false;
-      await round();
+    try {
+      while (isAskedAgain && !isStopping()) {
+        isAskedAgain = false;
+        await round();
+      }
+    } catch (error) {
+      log.error({ err: error }, 'the processes could not be replaced; those that are there go on');
+    } finally {
+      isBusy = false;
     }
-    isBusy = false;
   };
 }
 
