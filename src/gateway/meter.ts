@@ -230,7 +230,7 @@ function dataOf(event: string): string {
 /** The JSON of an event's data lines; `NO_DATA` when it is none. */
 function parseData(event: Buffer): Json {
   try {
-    const value: unknown = JSON.parse(dataOf(event.toString('utf8').trim()));
+    const value: unknown = JSON.parse(dataOf(event.toString('utf8').trimEnd()));
     return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Json) : NO_DATA;
   } catch {
     return NO_DATA;

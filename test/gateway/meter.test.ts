@@ -105,6 +105,11 @@ test('events that only look like errors pass unchanged, however many; after a fe
   expect(relayedAfter(30_000)).toEqual({ failed: false, isUnchanged: true });
 });
 
+test('a line that only begins like data after a space is none, for us as for every client', () => {
+  const stream = ` data: {"error":{"message":"x"}}\n\n${DONE}`;
+  expect(relayed(stream, stream.length, true)).toMatchObject({ out: stream, failed: false });
+});
+
 test('half an event is not passed on before it is whole', () => {
   const meter = new StreamMeter({ hideUsage: false, keepBytesMax: KEEP });
   expect(meter.push(Buffer.from('data: {"cho')).out).toBeNull();
