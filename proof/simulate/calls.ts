@@ -4,6 +4,7 @@ import type {
   AppliedCommand,
   CreditStore,
   DueHold,
+  ExpectedOrg,
   ExtendAnswer,
   ExtendCommand,
   HoldAnswer,
@@ -36,8 +37,9 @@ export interface Commands {
   trim: { readonly shard: string; readonly cursor: string; readonly keepMs: number; readonly epoch: string | undefined };
   pending: { readonly orgId: OrgId; readonly ids: readonly RequestId[] };
   shards: null;
-  transition: { readonly shard: string; readonly from: ShardState; readonly to: 'filling' | 'open' };
-  load: { readonly shard: string; readonly orgs: readonly OrgSnapshot[] };
+  transition: { readonly shard: string; readonly from: ShardState; readonly to: 'filling' | 'serving' | 'open' };
+  expect: { readonly shard: string; readonly accounts: readonly ExpectedOrg[] };
+  load: { readonly shard: string; readonly orgs: readonly OrgSnapshot[]; readonly epoch: string | undefined };
 }
 
 export interface Answers {
@@ -53,6 +55,7 @@ export interface Answers {
   pending: PendingAnswer;
   shards: { readonly kind: 'shards'; readonly shards: readonly ShardState[] } | Unavailable;
   transition: { readonly kind: 'moved' } | { readonly kind: 'lost' } | Unavailable;
+  expect: { readonly kind: 'expected' } | Unavailable;
   load: { readonly kind: 'loaded' } | Unavailable;
 }
 
@@ -97,8 +100,11 @@ async function put(store: CreditStore, { verb, command }: Call): Promise<Answer>
       return { kind: 'shards', shards: await store.shards() };
     case 'transition':
       return { kind: (await store.transition(command.shard, command.from, command.to)) ? 'moved' : 'lost' };
+    case 'expect':
+      await store.expect(command.shard, command.accounts);
+      return { kind: 'expected' };
     case 'load':
-      await store.load(command.shard, command.orgs);
+      await store.load(command.shard, command.orgs, command.epoch);
       return { kind: 'loaded' };
   }
 }
@@ -112,6 +118,7 @@ export function shardOfCall({ verb, command }: Call): string | undefined {
     case 'entries':
     case 'trim':
     case 'transition':
+    case 'expect':
     case 'load':
       return command.shard;
     case 'project':
@@ -122,7 +129,7 @@ export function shardOfCall({ verb, command }: Call): string | undefined {
 }
 
 /** `filling` and `open` of one reload are the same life of the data. */
-export const lifeOf = (epoch: string): string => epoch.replace(/:(?:filling|open)$/, '');
+export const lifeOf = (epoch: string): string => epoch.replace(/:(?:filling|serving|open)$/, '');
 
 export const TIMEOUT: Unavailable = { kind: 'unavailable', reason: 'timeout', maybeDone: true };
 export const UNREACHABLE: Unavailable = { kind: 'unavailable', reason: 'unreachable', maybeDone: false };

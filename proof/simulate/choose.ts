@@ -101,8 +101,11 @@ export class Chooser {
     if (at < 70) {
       const steps = {
         idle: `heal ${heal?.name} ${shard}`,
-        filling: `read ${heal?.name}`,
-        read: `load ${heal?.name}`,
+        filling: heal?.isClosed && random.chance(70) ? `expect ${heal.name}` : `read ${heal?.name}`,
+        named: `serve ${heal?.name}`,
+        read: random.chance(60)
+          ? `load ${heal?.name} ${orgName(random.pick(heal?.unloaded ?? []) ?? (ORGS[0] as never))}`
+          : `load ${heal?.name}`,
         loaded: `open ${heal?.name}`,
       };
       return heal && heal.phase in steps ? steps[heal.phase as keyof typeof steps] : `tick 500`;

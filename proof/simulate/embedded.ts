@@ -22,7 +22,7 @@ export function embeddedSubject({ wrap = (store) => store, habit }: Plant = {}):
 
   const fence = async (): Promise<void> => {
     const states = await store.shards();
-    fenced = new Map(states.filter(({ state }) => state !== 'absent').map((one) => [one.shard, { ...one, state: 'absent' }]));
+    fenced = new Map(states.filter(({ state }) => state !== 'absent').map((one) => [one.shard, { ...one, state: 'absent', whole: false }]));
   };
   const run = async (call: Call): Promise<Answer> => {
     if (call.verb === 'shards') {
@@ -42,13 +42,16 @@ export function embeddedSubject({ wrap = (store) => store, habit }: Plant = {}):
     if (call.verb !== 'transition') return void (await run(call));
     const from = ((await run({ verb: 'shards', command: null })) as { shards: readonly ShardState[] }).shards;
     const now = from.find((one) => one.shard === call.command.shard);
-    if (now && now.state === call.command.from.state) await run({ verb: 'transition', command: { ...call.command, from: now } });
+    if (now && now.state === call.command.from.state && now.whole === call.command.from.whole)
+      await run({ verb: 'transition', command: { ...call.command, from: now } });
   };
-  /** A trim names the life of the data it is meant for; in the log it only says whether that was the one. */
+  /** A trim and a load name the life of the data they are meant for; in the log they only say whether that was the one. */
   const logged = async (call: Call): Promise<Call | undefined> => {
-    if (call.verb !== 'trim') return call;
-    const now = (await store.shards()).find((one) => one.shard === call.command.shard);
-    return now?.epoch === call.command.epoch ? { verb: 'trim', command: { ...call.command, epoch: undefined } } : undefined;
+    if (call.verb !== 'trim' && call.verb !== 'load') return call;
+    const { verb, command } = call;
+    const now = (await store.shards()).find((one) => one.shard === command.shard);
+    if (now?.epoch !== command.epoch) return undefined;
+    return { verb, command: { ...command, epoch: undefined } } as Call;
   };
   const fresh = (): void => {
     store = wrap(createEmbeddedStore({ clock: { nowMs: () => nowMs } }));

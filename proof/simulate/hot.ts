@@ -14,9 +14,17 @@ import { ORGS, orgsOf, ownerOf, SHARDS, TOKENS, tokensOf } from './cast.js';
 
 /** The contract of the hot store once more, as a pure model without sums: whatever can be derived is derived each time. */
 export interface HotState {
-  readonly shards: Map<string, { state: 'open' | 'filling' | 'absent'; epoch: string }>;
+  readonly shards: Map<string, HotShard>;
   readonly orgs: Map<OrgId, HotOrg>;
   readonly tokens: Map<TokenId, HotToken>;
+}
+
+interface HotShard {
+  state: 'open' | 'filling' | 'absent';
+  whole: boolean;
+  /** Who is still to be loaded; undefined until they are named. */
+  expected: Set<OrgId> | undefined;
+  epoch: string;
 }
 
 export interface HotOrg {
@@ -67,14 +75,15 @@ export class Hot {
     return token;
   }
 
-  shard(name: string): { state: 'open' | 'filling' | 'absent'; epoch: string } {
+  shard(name: string): HotShard {
     const shard = this.state.shards.get(name);
     if (!shard) throw new Error(`no shard ${name}`);
     return shard;
   }
 
   stateOf(org: OrgId): 'open' | 'filling' | 'absent' {
-    return this.shard(shardOf(org)).state;
+    const { state, whole, expected } = this.shard(shardOf(org));
+    return state === 'open' && !whole && (expected === undefined || expected.has(org)) ? 'filling' : state;
   }
 
   expected({ verb, command }: Call, nowMs: number): string | undefined {
@@ -94,14 +103,14 @@ export class Hot {
       case 'due':
         return this.due(command.shard, nowMs);
       case 'pending':
-        if (this.stateOf(command.orgId) !== 'open') return NOT_LOADED;
+        if (this.shard(shardOf(command.orgId)).state !== 'open') return NOT_LOADED;
         return `pending ${command.ids.filter((id) => this.org(command.orgId).pending.has(id)).join()}`;
       case 'transition':
         return this.transition(command);
       case 'load':
-        if (this.shard(command.shard).state !== 'filling') return NOT_LOADED;
-        for (const org of command.orgs) this.load(org);
-        return 'loaded';
+        return this.loadAll(command);
+      case 'expect':
+        return this.expect(command);
       default:
         return undefined;
     }
@@ -254,15 +263,37 @@ export class Hot {
 
   private transition({ shard, from, to }: Extract<Call, { verb: 'transition' }>['command']): string {
     const one = this.shard(shard);
-    const fits = one.state === from.state && lifeOf(one.epoch) === lifeOf(from.epoch);
-    if (!fits || (to === 'open' && one.state !== 'filling')) return 'lost';
-    one.state = to;
-    if (to === 'open') return 'moved';
+    const fits = one.state === from.state && one.whole === from.whole && lifeOf(one.epoch) === lifeOf(from.epoch);
+    const isLoading = one.state === 'filling' || (to === 'open' && one.state === 'open' && !one.whole);
+    if (!fits || (to !== 'filling' && !isLoading)) return 'lost';
+    one.state = to === 'filling' ? to : 'open';
+    one.whole = to === 'open';
+    if (to !== 'serving') one.expected = undefined;
+    if (to !== 'filling') return 'moved';
     for (const orgId of orgsOf(shard)) {
       this.org(orgId).loaded = false;
       for (const token of tokensOf(orgId)) this.token(token).useVersion = -1;
     }
     return 'moved';
+  }
+
+  private expect({ shard, accounts }: Extract<Call, { verb: 'expect' }>['command']): string {
+    const one = this.shard(shard);
+    if (one.state !== 'filling') return NOT_LOADED;
+    one.expected ??= new Set();
+    for (const { orgId } of accounts) one.expected.add(orgId);
+    return 'expected';
+  }
+
+  private loadAll({ shard, orgs, epoch }: Extract<Call, { verb: 'load' }>['command']): string {
+    const one = this.shard(shard);
+    const isLoading = one.state === 'filling' || (one.state === 'open' && !one.whole);
+    if (!isLoading || (epoch !== undefined && lifeOf(epoch) !== lifeOf(one.epoch))) return NOT_LOADED;
+    for (const org of orgs) {
+      if (this.stateOf(org.terms.orgId) === 'filling') this.load(org);
+      one.expected?.delete(org.terms.orgId);
+    }
+    return 'loaded';
   }
 
   /** Set, never added; and of two reloads in one life the later news of Postgres stays. */
@@ -288,7 +319,7 @@ function raise<T extends { readonly version: number }>(place: { terms: T | undef
 
 function emptyState(): HotState {
   return {
-    shards: new Map(SHARDS.map((shard) => [shard, { state: 'absent', epoch: '' }])),
+    shards: new Map(SHARDS.map((shard) => [shard, { state: 'absent', whole: false, expected: undefined, epoch: '' }])),
     orgs: new Map(ORGS.map((org) => [org, { terms: undefined, balance: undefined, loaded: false, holds: new Map(), pending: new Map() }])),
     tokens: new Map(TOKENS.map((token) => [token, { terms: undefined, used: 0, useVersion: ownerOf(token) ? -1 : 0 }])),
   };

@@ -4,10 +4,11 @@ import type { Plant, Wrap } from './subject.js';
 /** Lends 5,000 to whoever is loaded. */
 const lends: Wrap = (store) => ({
   ...store,
-  load: (shard, orgs) =>
+  load: (shard, orgs, epoch) =>
     store.load(
       shard,
       orgs.map((org) => ({ ...org, terms: { ...org.terms, overdraft: 5_000 as never } })),
+      epoch,
     ),
 });
 
@@ -40,6 +41,11 @@ const WRAPS: Readonly<Record<string, Wrap>> = {
     ...store,
     applied: (command) => store.applied({ ...command, clear: command.clear.map((one) => ({ ...one, kind: 'final' as const })) }),
   }),
+  'opens-before-all-is-loaded': (store) => ({
+    ...store,
+    transition: (shard, from, to) => store.transition(shard, from, to === 'serving' ? 'open' : to),
+  }),
+  'loads-what-another-life-read': (store) => ({ ...store, load: (shard, orgs) => store.load(shard, orgs) }),
   'trims-a-stale-copy': (store) => ({ ...store, trim: (shard, cursor, keepMs) => store.trim(shard, cursor, keepMs) }),
   'clears-before-it-counts': (store) => ({
     ...store,
@@ -72,7 +78,7 @@ function addsOnLoad(store: CreditStore): CreditStore {
   const before = new Map<string, number>();
   return {
     ...store,
-    load: (shard, orgs) =>
+    load: (shard, orgs, epoch) =>
       store.load(
         shard,
         orgs.map((org) => {
@@ -80,6 +86,7 @@ function addsOnLoad(store: CreditStore): CreditStore {
           before.set(org.terms.orgId, avail);
           return { ...org, balance: { ...org.balance, avail: avail as never } };
         }),
+        epoch,
       ),
   };
 }
@@ -95,6 +102,7 @@ function oneEpochForEver(store: CreditStore): CreditStore {
         return { ...one, epoch: 'for-ever' };
       }),
     transition: (shard, from, to) => store.transition(shard, { ...from, epoch: real.get(shard) ?? from.epoch }, to),
+    load: (shard, orgs) => store.load(shard, orgs),
     settle: async (command) => ({ ...(await store.settle(command)), epoch: 'for-ever' }) as never,
     pending: async (orgId, ids) => ({ ...(await store.pending(orgId, ids)), epoch: 'for-ever' }) as never,
   };

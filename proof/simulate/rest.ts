@@ -1,3 +1,4 @@
+import { shardOf } from '../../src/domain/ids.js';
 import { DRAINS, GATEWAYS, HEALS, LEASE_MS, ORGS, orgName, requestName, SHARDS } from './cast.js';
 import { checkRest } from './check.js';
 import { settleDown } from './script.js';
@@ -38,7 +39,7 @@ async function oneRound(world: World): Promise<void> {
     for (const shard of SHARDS) {
       for (const line of [`heal ${heal} ${shard}`, `read ${heal}`, `load ${heal}`]) await play(line);
       for (const gateway of GATEWAYS) await play(`watch ${gateway}`);
-      for (const line of ['tick 2000', `open ${heal}`]) await play(line);
+      for (const line of ['tick 2000', `serve ${heal}`, `read ${heal}`, `load ${heal}`, `open ${heal}`]) await play(line);
     }
   }
   for (const [name, gateway] of world.gateways) {
@@ -73,7 +74,8 @@ function restlessness(world: World): string {
       words.push(`${name} has ${running.size} running, ${waiting.size} unsent, ${again.size} to say again, unconfirmed ${open}`);
   }
   for (const org of ORGS) {
-    if (hot.stateOf(org) !== 'open') words.push(`${orgName(org)} is ${hot.stateOf(org)}`);
+    if (!hot.shard(shardOf(org)).whole) words.push(`the shard of ${orgName(org)} is not whole`);
+    else if (hot.stateOf(org) !== 'open') words.push(`${orgName(org)} is ${hot.stateOf(org)}`);
     else if (hot.held(org) + hot.pend(org) > 0) words.push(`${orgName(org)} has ${hot.held(org)} held, ${hot.pend(org)} pending`);
     if (books.wallet(org).untold !== null) words.push(`${orgName(org)} was not told its balance`);
   }

@@ -1,8 +1,8 @@
 import type { OrgSnapshot, ShardState, StreamEntry } from '../../src/credits/store.js';
 import type { OrgId, TokenId } from '../../src/domain/ids.js';
 import type { Books } from './books.js';
-import { lifeOf } from './calls.js';
-import { eventOf, orgName, orgsOf, REHOLD_MS, requestName, SHARDS, tokenName } from './cast.js';
+import { type Answer, lifeOf } from './calls.js';
+import { eventOf, orgName, orgsOf, REHOLD_MS, requestName, SHARDS, tokenName, tokensOf } from './cast.js';
 import type { Stories } from './stories.js';
 import type { Wire } from './wire.js';
 
@@ -123,10 +123,10 @@ export class Drain {
   }
 }
 
-/** Reloads one shard after the other from the books, as src/ledger/heal.ts does. */
+/** Reloads one shard after the other from the books, as src/ledger/heal.ts does: all of it first, or serving meanwhile. */
 export class Heal {
   readonly name: string;
-  phase: 'idle' | 'asking' | 'filling' | 'read' | 'loading' | 'loaded' = 'idle';
+  phase: 'idle' | 'asking' | 'filling' | 'named' | 'read' | 'loading' | 'loaded' = 'idle';
   private shard: ShardState | undefined;
   private snapshots: readonly OrgSnapshot[] = [];
   private readyMs = 0;
@@ -138,10 +138,20 @@ export class Heal {
     this.parts = parts;
   }
 
+  /** Organizations that were read and not loaded yet. */
+  get unloaded(): readonly OrgId[] {
+    return this.snapshots.map(({ terms }) => terms.orgId);
+  }
+
+  /** Whether the shard is still closed to everybody. */
+  get isClosed(): boolean {
+    return this.shard?.state === 'filling';
+  }
+
   start(shard: string): void {
     if (this.phase !== 'idle' || this.parts.books.away) return;
     this.look(shard, (state) => {
-      if (state.state === 'filling') {
+      if (state.state === 'filling' || (state.state === 'open' && !state.whole)) {
         this.found(state);
         return;
       }
@@ -174,6 +184,27 @@ export class Heal {
     this.phase = 'filling';
   }
 
+  /** Says who is still to be loaded. */
+  expect(): void {
+    if (this.phase !== 'filling' || !this.shard || !this.isClosed) return;
+    const { shard } = this.shard;
+    const accounts = orgsOf(shard).map((orgId) => ({ orgId, tokenIds: tokensOf(orgId) }));
+    this.ask({ verb: 'expect', about: shard, command: { shard, accounts } }, (answer) => {
+      if (answer.kind === 'unavailable') return this.stop();
+      this.phase = 'named';
+      this.readyMs = this.parts.nowMs() + REHOLD_MS;
+    });
+  }
+
+  serve(): void {
+    if (this.phase !== 'named' || !this.shard || this.parts.nowMs() < this.readyMs) return;
+    const from = this.shard;
+    this.ask({ verb: 'transition', about: from.shard, command: { shard: from.shard, from, to: 'serving' } }, (answer) => {
+      if (answer.kind !== 'moved') return this.stop();
+      this.found({ ...from, state: 'open', whole: false });
+    });
+  }
+
   /** What the books say now; it is loaded later, when it may be old news. */
   read(): void {
     if (this.phase !== 'filling' || !this.shard) return;
@@ -185,31 +216,23 @@ export class Heal {
     this.phase = 'read';
   }
 
-  load(): void {
+  /** All of them, or this one first. */
+  load(first?: OrgId): void {
     if (this.phase !== 'read' || !this.shard) return;
-    this.phase = 'loading';
-    const round = this.round;
-    const { shard } = this.shard;
-    this.parts.wire.send(this.name, { verb: 'load', about: shard, command: { shard, orgs: this.snapshots } }, (answer) => {
-      if (round !== this.round) return;
-      if (answer.kind === 'unavailable') {
-        this.stop();
-        return;
-      }
-      this.phase = 'loaded';
-      this.readyMs = this.parts.nowMs() + REHOLD_MS;
+    const { shard, epoch } = this.shard;
+    const orgs = this.snapshots.filter(({ terms }) => first === undefined || terms.orgId === first);
+    this.ask({ verb: 'load', about: shard, command: { shard, orgs, epoch } }, (answer) => {
+      if (answer.kind === 'unavailable') return this.stop();
+      this.snapshots = this.snapshots.filter((one) => !orgs.includes(one));
+      this.phase = this.snapshots.length > 0 ? 'read' : 'loaded';
+      if (this.isClosed) this.readyMs = this.parts.nowMs() + REHOLD_MS;
     });
   }
 
   open(): void {
     if (this.phase !== 'loaded' || !this.shard || this.parts.nowMs() < this.readyMs) return;
-    const { shard } = this.shard;
-    const command = { shard, from: this.shard, to: 'open' } as const;
-    this.phase = 'asking';
-    const round = this.round;
-    this.parts.wire.send(this.name, { verb: 'transition', about: shard, command }, () => {
-      if (round === this.round) this.stop();
-    });
+    const from = this.shard;
+    this.ask({ verb: 'transition', about: from.shard, command: { shard: from.shard, from, to: 'open' } }, () => this.stop());
   }
 
   kill(): void {
@@ -217,10 +240,19 @@ export class Heal {
     this.stop();
   }
 
+  private ask(question: Parameters<Wire['send']>[1], hear: (answer: Answer) => void): void {
+    this.phase = question.verb === 'load' ? 'loading' : 'asking';
+    const round = this.round;
+    this.parts.wire.send(this.name, question, (answer) => {
+      if (round === this.round) hear(answer);
+    });
+  }
+
   private stop(): void {
     this.round += 1;
     this.phase = 'idle';
     this.shard = undefined;
+    this.snapshots = [];
   }
 }
 

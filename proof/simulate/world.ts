@@ -1,7 +1,8 @@
+import type { OrgSnapshot } from '../../src/credits/store.js';
 import type { OrgId } from '../../src/domain/ids.js';
 import { promiseOf, wordsOf } from './answers.js';
 import { Books } from './books.js';
-import { type Answer, type Call, lifeOf, shardOfCall } from './calls.js';
+import { type Answer, type Call, lifeOf } from './calls.js';
 import { DRAINS, GATEWAYS, HEALS, orgName, orgsOf, SHARDS } from './cast.js';
 import { checkStore, trueRoom } from './check.js';
 import { Gateway } from './gateway.js';
@@ -102,15 +103,15 @@ export class World {
 
   async run(message: Message): Promise<Answer> {
     const { call } = message;
-    const shard = shardOfCall(call);
-    const isOpen = shard !== undefined && this.hot.shard(shard).state === 'open';
+    const isOpen = call.verb === 'settle' && this.hot.stateOf(call.command.orgId) === 'open';
+    const mended = call.verb === 'load' ? call.command.orgs.filter((one) => this.isMending(one)).map(({ terms }) => terms.orgId) : [];
     const answer = await this.subject.execute(call);
     this.audit(message, answer);
     if (isDamaged(this.damaged, call) && isRefusal(answer)) return answer;
     const expected = this.hot.expected(call, this.nowMs);
     const words = wordsOf(call, answer, isOpen);
     if (answer.kind === 'loaded') {
-      for (const org of orgsOf(shard ?? '')) if (this.damaged.get(org) !== this.life(org)) this.damaged.delete(org);
+      for (const org of mended) if (this.damaged.get(org) !== this.life(org)) this.damaged.delete(org);
     }
     if (expected !== undefined && words !== expected && !(isDamaged(this.damaged, call) && isLess(call, expected, answer))) {
       throw new Violation(promiseOf(call, expected, answer), `${message.key} was answered '${words}', expected '${expected}'`);
@@ -119,6 +120,13 @@ export class World {
       this.hot.stayed(call.command, answer.amount);
     if (answer.kind === 'moved') await this.learnEpochs();
     return answer;
+  }
+
+  /** A reload writes anew what it finds damaged, unless something newer was told before that was lost with it. */
+  private isMending({ terms, tokens }: OrgSnapshot): boolean {
+    const { hot } = this;
+    if (hot.stateOf(terms.orgId) !== 'filling' || (hot.org(terms.orgId).terms?.version ?? 0) > terms.version) return false;
+    return tokens.every((one) => (hot.token(one.terms.tokenId).terms?.version ?? 0) <= one.terms.version);
   }
 
   /** Promises that hold whatever the model believes. */
@@ -170,16 +178,22 @@ export class World {
     await this.subject.rollback();
     this.hot.state = structuredClone(this.kept.state);
     this.damaged = new Map(this.kept.damaged);
-    for (const shard of this.hot.state.shards.values()) shard.state = 'absent';
+    for (const shard of this.hot.state.shards.values()) {
+      shard.state = 'absent';
+      shard.whole = false;
+    }
     await this.learnEpochs();
   }
 
   /** The model does not make epochs up; it takes the store's word for what they are called, not for what state they are in. */
   async learnEpochs(): Promise<void> {
-    for (const { shard, state, epoch } of await this.subject.shards()) {
+    for (const { shard, state, whole, epoch } of await this.subject.shards()) {
       if (!SHARDS.includes(shard)) continue;
       const known = this.hot.shard(shard);
-      if (known.state !== state) throw new Violation('answers follow the contract', `shard ${shard} is ${state}, expected ${known.state}`);
+      if (known.state !== state || known.whole !== whole) {
+        const words = `shard ${shard} is ${state}${whole ? ', whole' : ''}, expected ${known.state}${known.whole ? ', whole' : ''}`;
+        throw new Violation('answers follow the contract', words);
+      }
       known.epoch = epoch;
     }
   }

@@ -3,6 +3,7 @@ import { isOrgId, isRequestId, isTokenId, type OrgId, shardOf, type TokenId } fr
 import {
   type AppliedCommand,
   type Balance,
+  type ExpectedOrg,
   type ExtendCommand,
   type HoldCommand,
   MEMBER_TOKENS_MAX,
@@ -92,6 +93,15 @@ export function checkSnapshot(shard: string, snapshot: OrgSnapshot): void {
     if (terms.orgId !== snapshot.terms.orgId) refuse('orgId of a token', terms.orgId);
     if (use.tokenId !== terms.tokenId) refuse('tokenId of a use', use.tokenId);
     checkUse(use, terms.orgId);
+  }
+}
+
+export function checkExpected(shard: string, { orgId, tokenIds }: ExpectedOrg): void {
+  checkOrgId(orgId);
+  if (shardOf(orgId) !== shard) refuse('shard', shard);
+  for (const tokenId of tokenIds) {
+    checkTokenId(tokenId);
+    if (shardOf(tokenId) !== shard) refuse('tokenId', tokenId);
   }
 }
 

@@ -77,12 +77,24 @@ export interface CreditStore {
 
   /**
    * Moves a shard from one state to the next, compare-and-set on `from`: `filling` starts a reload (only `rehold`,
-   * `settle`, `extend`, `project`, `load` are accepted), `open` ends it. False when somebody else was first.
+   * `settle`, `extend`, `project`, `expect`, `load` are accepted), `open` ends it. `serving` opens it before all of it is
+   * loaded: whoever was named by `expect` and is not loaded yet is still being filled, everybody else is open. False when
+   * somebody else was first.
    */
-  transition(shard: string, from: ShardState, to: 'filling' | 'open'): Promise<boolean>;
+  transition(shard: string, from: ShardState, to: 'filling' | 'serving' | 'open'): Promise<boolean>;
 
-  /** During a reload: sets (never adds) terms, balances and token use of these organizations; rebuilds held and pend sums. */
-  load(shard: string, orgs: readonly OrgSnapshot[]): Promise<void>;
+  /** While a shard is filling: names organizations with all their tokens that are still to be loaded. */
+  expect(shard: string, accounts: readonly ExpectedOrg[]): Promise<void>;
+
+  /** Organizations that somebody asked for while they were expected, each answered once: they are to be loaded first. */
+  wanted(shard: string, limit: number): Promise<readonly OrgId[]>;
+
+  /**
+   * During a reload: sets (never adds) terms, balances and token use of these organizations; rebuilds held and pend sums. In a
+   * shard that serves only those are set that are still expected. With the `epoch` in which they were read nothing is set in any
+   * other life of the data: what was read before is no news there, and whoever is loaded may spend.
+   */
+  load(shard: string, orgs: readonly OrgSnapshot[], epoch?: string): Promise<void>;
 
   /** Everything known of an organization, for reconcile and for the balance page. */
   inspect(orgId: OrgId): Promise<OrgState | undefined | Unavailable>;
@@ -297,8 +309,15 @@ export interface ShardState {
   readonly shard: string;
   /** `absent`: empty, replaced or rolled back; it must be reloaded. */
   readonly state: 'open' | 'filling' | 'absent';
+  /** Open, and nobody is expected any more. */
+  readonly whole: boolean;
   /** Opaque: names one life of the data. A settlement is confirmed only under the epoch it was sent in. */
   readonly epoch: string;
+}
+
+export interface ExpectedOrg {
+  readonly orgId: OrgId;
+  readonly tokenIds: readonly TokenId[];
 }
 
 export interface OrgSnapshot {

@@ -191,7 +191,7 @@ async function room(outbox: Outbox): Promise<void> {
 }
 
 /** `filling` and `open` of one reload are the same life of the data. */
-const lifeOf = (epoch: string): string => epoch.replace(/:(?:filling|open)$/, '');
+const lifeOf = (epoch: string): string => epoch.replace(/:(?:filling|serving|open)$/, '');
 
 function settleCommand({ requestId, orgId, tokenId, cost, event }: SettledLine): SettleCommand {
   const kind = event.includes('"kind":"floor"') ? 'floor' : 'final';

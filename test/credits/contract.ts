@@ -5,6 +5,7 @@ import { describeLives } from './lives.js';
 import { describeMembers } from './members.js';
 import type { Opened } from './opened.js';
 import { describeProperties } from './properties.js';
+import { describeServing } from './serving.js';
 
 /** What every hot store promises. Each implementation calls this from a test file of its own. */
 export function describeCreditStore(name: string, open: () => Promise<Opened>): void {
@@ -19,6 +20,7 @@ export function describeCreditStore(name: string, open: () => Promise<Opened>): 
     describeMembers(under);
     describeEndings(under);
     describeLives(under);
+    describeServing(under);
     describeProperties(under);
   });
 }

@@ -36,7 +36,11 @@ const VERBS = [
   'token',
   'refill',
   'open',
+  'expect',
+  'serve',
+  'serve',
   'load',
+  'wanted',
   'lookup',
   'pending',
   'inspect',
@@ -208,6 +212,12 @@ async function act(store: CreditStore, world: World, one: Step, atOnce: boolean)
       return one.flag && state ? store.transition(shard, state, 'filling') : null;
     case 'open':
       return state ? store.transition(shard, state, 'open') : null;
+    case 'serve':
+      return state ? store.transition(shard, state, 'serving') : null;
+    case 'expect':
+      return store.expect(shard, [{ orgId, tokenIds: one.flag ? world.tokens : [tokenId] }]);
+    case 'wanted':
+      return store.wanted(shard, 10);
     case 'load':
       return store.load(shard, [{ terms, balance, tokens: one.flag ? [{ terms: token, use: { tokenId, used } }] : [] }]);
     case 'lookup':

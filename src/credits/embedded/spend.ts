@@ -15,7 +15,20 @@ import type {
 } from '../store.js';
 import { countRate, rateRefusal } from './rate.js';
 import { capsOf, remainingOf, shortOf } from './room.js';
-import { BROKEN, FULL, NOT_LOADED, type Org, orgOf, type Pending, type Shard, setHold, setPending, type Token, tokenOf } from './state.js';
+import {
+  BROKEN,
+  FULL,
+  NOT_LOADED,
+  type Org,
+  orgOf,
+  type Pending,
+  type Shard,
+  setHold,
+  setPending,
+  stateFor,
+  type Token,
+  tokenOf,
+} from './state.js';
 import type { Stream } from './stream.js';
 
 export interface Spending {
@@ -43,7 +56,7 @@ export function createSpending(parts: {
 }
 
 function hold(shard: Shard, stream: Stream, command: HoldCommand, nowMs: number): HoldAnswer {
-  if (shard.state !== 'open') return NOT_LOADED;
+  if (stateFor(shard, command.orgId) !== 'open') return NOT_LOADED;
   const { requestId, amount } = command;
   const org = shard.orgs.get(command.orgId);
   const token = shard.tokens.get(command.tokenId);
@@ -108,15 +121,16 @@ function claimOf(shard: Shard, command: HoldCommand, nowMs: number) {
 }
 
 function extend(shard: Shard, command: ExtendCommand, nowMs: number): ExtendAnswer {
-  if (shard.state === 'absent') return NOT_LOADED;
+  const state = stateFor(shard, command.orgId);
+  if (state === 'absent') return NOT_LOADED;
   const org = shard.orgs.get(command.orgId);
   const held = org?.holds.get(command.requestId);
   if (!org || !held) return { kind: 'gone' };
-  const unreadable = unreadableFor(shard, org, held.tokenId, command);
+  const unreadable = unreadableFor(state, org, held.tokenId, command);
   if (unreadable) return unreadable;
   const token = tokenOf(shard, held.tokenId);
   const more = Math.max(0, command.amount - held.amount);
-  const fits = more === 0 || (shard.state === 'open' && org.balance && !shortOf(capsOf(shard, org, token, nowMs), more));
+  const fits = more === 0 || (state === 'open' && org.balance && !shortOf(capsOf(shard, org, token, nowMs), more));
   const amount = (fits ? held.amount + more : held.amount) as MicroCredits;
   const floor = Math.max(held.floor, command.floor);
   const deadlineMs = Math.max(held.deadlineMs, nowMs + command.leaseMs);
@@ -127,13 +141,14 @@ function extend(shard: Shard, command: ExtendCommand, nowMs: number): ExtendAnsw
 }
 
 function settle(shard: Shard, stream: Stream, command: SettleCommand, nowMs: number): SettleAnswer {
-  if (shard.state === 'absent') return NOT_LOADED;
   const { requestId, orgId, tokenId, kind, cost, event } = command;
-  const org = shard.state === 'filling' ? orgOf(shard, orgId) : shard.orgs.get(orgId);
+  const state = stateFor(shard, orgId);
+  if (state === 'absent') return NOT_LOADED;
+  const org = state === 'filling' ? orgOf(shard, orgId) : shard.orgs.get(orgId);
   if (!org) return BROKEN;
   const held = org.holds.get(requestId);
   const before = org.pending.get(requestId);
-  const unreadable = unreadableFor(shard, org, (held ?? before)?.tokenId ?? tokenId, command);
+  const unreadable = unreadableFor(state, org, (held ?? before)?.tokenId ?? tokenId, command);
   if (unreadable) return unreadable;
   if (command.ifDue && (!held || held.deadlineMs > nowMs)) return { kind: 'not_due' };
   const grows = event !== null && isNewer(before, kind, cost);
@@ -150,13 +165,14 @@ function settle(shard: Shard, stream: Stream, command: SettleCommand, nowMs: num
 }
 
 function rehold(shard: Shard, command: ReholdCommand, nowMs: number): ReholdAnswer {
-  if (shard.state === 'absent') return NOT_LOADED;
   const { requestId, orgId, tokenId } = command;
-  const org = shard.state === 'filling' ? orgOf(shard, orgId) : shard.orgs.get(orgId);
+  const state = stateFor(shard, orgId);
+  if (state === 'absent') return NOT_LOADED;
+  const org = state === 'filling' ? orgOf(shard, orgId) : shard.orgs.get(orgId);
   if (!org) return BROKEN;
   const held = org.holds.get(requestId);
   const ended = org.pending.get(requestId);
-  const unreadable = unreadableFor(shard, org, (held ?? ended)?.tokenId ?? tokenId, command);
+  const unreadable = unreadableFor(state, org, (held ?? ended)?.tokenId ?? tokenId, command);
   if (unreadable) return unreadable;
   if (ended) return { kind: 'settled' };
   setHold(org, tokenOf(shard, tokenId), requestId, {
@@ -170,8 +186,8 @@ function rehold(shard: Shard, command: ReholdCommand, nowMs: number): ReholdAnsw
 }
 
 /** Nothing is counted against a balance nobody knows, except while the store is being filled; nor for a stranger's token. */
-function unreadableFor(shard: Shard, org: Org, owner: string, command: { readonly tokenId: string }): Unavailable | undefined {
-  return owner !== command.tokenId || (shard.state === 'open' && !org.balance) ? BROKEN : undefined;
+function unreadableFor(state: Shard['state'], org: Org, owner: string, command: { readonly tokenId: string }): Unavailable | undefined {
+  return owner !== command.tokenId || (state === 'open' && !org.balance) ? BROKEN : undefined;
 }
 
 /** None < floor (the larger wins) < final. */

@@ -6,6 +6,11 @@ import type { RateWindow } from './rate.js';
 export interface Shard {
   readonly name: string;
   state: 'open' | 'filling' | 'absent';
+  /** Open, while organizations are still expected. */
+  serving: boolean;
+  /** Who is still to be loaded: id of an organization or token → that organization. Undefined until they are named. */
+  expected: Map<OrgId | TokenId, OrgId> | undefined;
+  readonly wanted: Set<OrgId>;
   epoch: string;
   readonly orgs: Map<OrgId, Org>;
   readonly tokens: Map<TokenId, Token>;
@@ -55,7 +60,22 @@ export interface Pending {
 }
 
 export function newShard(name: string): Shard {
-  return { name, state: 'absent', epoch: '', orgs: new Map(), tokens: new Map(), claims: new Map(), stream: [], lastMs: 0, lastSeq: 0 };
+  const [expected, wanted] = [undefined, new Set<OrgId>()];
+  const kept = { orgs: new Map(), tokens: new Map(), claims: new Map(), stream: [], lastMs: 0, lastSeq: 0 };
+  return { name, state: 'absent', serving: false, expected, wanted, epoch: '', ...kept };
+}
+
+/** In a shard that serves, the organization of an id, of its own or of a token, when that is still to be loaded. */
+export function isExpected(shard: Shard, id: OrgId | TokenId): boolean {
+  return shard.state === 'open' && shard.serving && (shard.expected === undefined || shard.expected.has(id));
+}
+
+/** The state of an organization: that of its shard, unless it is still expected there. Whoever is asked for is wanted. */
+export function stateFor(shard: Shard, id: OrgId | TokenId): Shard['state'] {
+  if (!isExpected(shard, id)) return shard.state;
+  const orgId = shard.expected?.get(id);
+  if (orgId) shard.wanted.add(orgId);
+  return 'filling';
 }
 
 export function orgOf(shard: Shard, orgId: OrgId): Org {

@@ -4,6 +4,7 @@ import type { MicroCredits } from '../../domain/credits.js';
 import { type OrgId, type RequestId, SHARDS, shardOf, type TokenId } from '../../domain/ids.js';
 import {
   checkApplied,
+  checkExpected,
   checkHold,
   checkLease,
   checkOrgId,
@@ -19,7 +20,7 @@ import {
 import type { CreditStore, DueHold, OrgState, PendingAnswer, ShardState } from '../store.js';
 import { spendableOf } from './room.js';
 import { createSpending, type Spending } from './spend.js';
-import { type Hold, NOT_LOADED, newShard, type Org, type Shard } from './state.js';
+import { type Hold, NOT_LOADED, newShard, type Org, type Shard, stateFor } from './state.js';
 import { createStream, type Stream } from './stream.js';
 import { applied, load, lookup, project } from './terms.js';
 
@@ -79,7 +80,10 @@ function moving(spending: Spending): Pick<CreditStore, 'hold' | 'extend' | 'sett
   };
 }
 
-function telling(shard: (name: string) => Shard, nowMs: () => number): Pick<CreditStore, 'lookup' | 'project' | 'applied' | 'load'> {
+function telling(
+  shard: (name: string) => Shard,
+  nowMs: () => number,
+): Pick<CreditStore, 'lookup' | 'project' | 'applied' | 'expect' | 'wanted' | 'load'> {
   return {
     lookup: async (tokenId) => {
       checkTokenId(tokenId);
@@ -94,10 +98,25 @@ function telling(shard: (name: string) => Shard, nowMs: () => number): Pick<Cred
       checkApplied(command);
       return applied(shard(shardOf(command.orgId)), command, nowMs());
     },
-    load: async (name, orgs) => {
+    expect: async (name, accounts) => {
+      const one = shard(name);
+      for (const account of accounts) checkExpected(name, account);
+      if (one.state !== 'filling') throw new StoreUnavailable('not_loaded', `shard ${name} is not being filled`);
+      one.expected ??= new Map();
+      for (const { orgId, tokenIds } of accounts) for (const id of [orgId, ...tokenIds]) one.expected.set(id, orgId);
+    },
+    wanted: async (name, limit) => {
+      checkWhole('limit', limit, 10_000);
+      const { wanted } = shard(name);
+      const first = [...wanted].slice(0, limit);
+      for (const orgId of first) wanted.delete(orgId);
+      return first;
+    },
+    load: async (name, orgs, epoch) => {
       const one = shard(name);
       for (const snapshot of orgs) checkSnapshot(name, snapshot);
-      if (one.state !== 'filling') throw new StoreUnavailable('not_loaded', `shard ${name} is not being filled`);
+      if (one.state !== 'filling' && !one.serving) throw new StoreUnavailable('not_loaded', `shard ${name} is not being filled`);
+      if (epoch !== undefined && epoch !== one.epoch) throw new StoreUnavailable('not_loaded', `shard ${name} has another life`);
       for (const snapshot of orgs) load(one, snapshot);
     },
   };
@@ -119,7 +138,7 @@ function reading(shard: (name: string) => Shard, stream: Stream, nowMs: () => nu
     inspect: async (orgId) => {
       checkOrgId(orgId);
       const one = shard(shardOf(orgId));
-      if (one.state !== 'open') return NOT_LOADED;
+      if (stateFor(one, orgId) !== 'open') return NOT_LOADED;
       return inspect(one.orgs.get(orgId), orgId);
     },
   };
@@ -132,19 +151,30 @@ function living(shard: (name: string) => Shard, all: readonly Shard[]): Pick<Cre
     shards: async () => all.map(stateOf),
     transition: async (name, from, to) => {
       const one = shard(name);
-      const begins = to === 'filling';
-      if (one.state !== from.state || one.epoch !== from.epoch || (!begins && one.state !== 'filling')) return false;
-      if (begins) {
+      const now = stateOf(one);
+      if (now.state !== from.state || now.whole !== from.whole || now.epoch !== from.epoch) return false;
+      if (to !== 'filling' && one.state !== 'filling' && (to === 'serving' || !one.serving)) return false;
+      if (to === 'filling') {
         lives += 1;
         one.epoch = `${lives}:${life}:embedded`;
       }
-      one.state = to;
+      if (to !== 'serving') {
+        one.expected = undefined;
+        one.wanted.clear();
+      }
+      one.serving = to === 'serving';
+      one.state = to === 'filling' ? 'filling' : 'open';
       return true;
     },
   };
 }
 
-const stateOf = ({ name, state, epoch }: Shard): ShardState => ({ shard: name, state, epoch });
+const stateOf = ({ name, state, serving, epoch }: Shard): ShardState => ({
+  shard: name,
+  state,
+  whole: state === 'open' && !serving,
+  epoch,
+});
 
 function due(shard: Shard, limit: number, nowMs: number): readonly DueHold[] {
   if (shard.state !== 'open') return [];

@@ -1,13 +1,26 @@
 import type { TokenId } from '../../domain/ids.js';
 import type { AppliedAnswer, AppliedCommand, LookupAnswer, OrgSnapshot, OrgTerms, ProjectAnswer, TokenTerms } from '../store.js';
 import { capsOf, remainingOf } from './room.js';
-import { BROKEN, NOT_LOADED, type Org, orgOf, type Pending, type Shard, setPending, type Token, tokenOf } from './state.js';
+import {
+  BROKEN,
+  isExpected,
+  NOT_LOADED,
+  type Org,
+  orgOf,
+  type Pending,
+  type Shard,
+  setPending,
+  stateFor,
+  type Token,
+  tokenOf,
+} from './state.js';
 
 /** The verbs by which Postgres tells the store what it knows. */
 export function lookup(shard: Shard, tokenId: TokenId): LookupAnswer {
-  if (shard.state !== 'open') return NOT_LOADED;
+  if (stateFor(shard, tokenId) !== 'open') return NOT_LOADED;
   const token = shard.tokens.get(tokenId)?.terms;
   if (!token) return { kind: 'unknown_token' };
+  if (stateFor(shard, token.orgId) !== 'open') return NOT_LOADED;
   const org = shard.orgs.get(token.orgId)?.terms;
   return org ? { kind: 'found', token, org } : BROKEN;
 }
@@ -25,7 +38,7 @@ function raiseTerms<T extends { readonly version: number }>(place: { terms: T | 
 }
 
 export function applied(shard: Shard, command: AppliedCommand, nowMs: number): AppliedAnswer {
-  if (shard.state !== 'open') return NOT_LOADED;
+  if (stateFor(shard, command.orgId) !== 'open') return NOT_LOADED;
   const { balance } = command;
   const org = orgOf(shard, command.orgId);
   for (const { tokenId, used } of command.tokens) {
@@ -53,6 +66,7 @@ function isNewerThan(pending: Pending, done: { readonly kind: 'floor' | 'final';
  * newer, or a slow healer would bring back spent credits. Terms keep the higher version, or it could undo a revocation.
  */
 export function load(shard: Shard, { terms, balance, tokens }: OrgSnapshot): void {
+  if (shard.state === 'open' && !isExpected(shard, terms.orgId)) return;
   const org = orgOf(shard, terms.orgId);
   raiseTerms(org, terms);
   if (org.loadedIn !== shard.epoch || !org.balance || balance.balanceVersion > org.balance.balanceVersion) org.balance = { ...balance };
@@ -67,7 +81,10 @@ export function load(shard: Shard, { terms, balance, tokens }: OrgSnapshot): voi
     }
     token.loadedIn = shard.epoch;
     rebuildToken(org, token, one.terms.tokenId);
+    shard.expected?.delete(one.terms.tokenId);
   }
+  shard.expected?.delete(terms.orgId);
+  shard.wanted.delete(terms.orgId);
 }
 
 function rebuildOrg(org: Org): void {

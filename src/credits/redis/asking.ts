@@ -1,7 +1,7 @@
 import { Command } from 'ioredis';
 import { StoreUnavailable } from '../commands.js';
 import type { Unavailable } from '../store.js';
-import type { Epochs } from './epochs.js';
+import type { Epochs, Slot } from './epochs.js';
 import { type Lanes, nextBatch, type Reply, type Task, type Wire } from './lanes.js';
 import { batchScript, type Verb } from './scripts.js';
 
@@ -31,12 +31,14 @@ function partsOf(batch: readonly Question[]): { readonly keys: string[]; readonl
   const number = nextBatch();
   const keys: string[] = [];
   const lives: string[] = [];
+  const slots: Slot[] = [];
   for (const { slot, life } of batch) {
     if (slot.batch === number) continue;
     slot.batch = number;
     slot.ordinal = lives.length;
     keys.push(slot.epochKey, slot.deadlinesKey, slot.streamKey);
     lives.push(life);
+    slots.push(slot);
   }
   const args = [String(lives.length), ...lives];
   for (const { slot, verb, fields, texts, ...task } of batch) {
@@ -44,6 +46,7 @@ function partsOf(batch: readonly Question[]): { readonly keys: string[]; readonl
     args.push(`${verb}|${slot.ordinal}|${task.keys.length}|${texts.length}|${fields}`);
     for (const text of texts) args.push(text);
   }
+  keys.push(...slots.flatMap(({ names }) => names));
   return { keys, args };
 }
 

@@ -11,6 +11,9 @@ export interface Slot {
   readonly streamKey: string;
   /** All three as they are sent. */
   readonly keys: Buffer;
+  /** Who is still to be loaded, and who of them is asked for: looked at only while it serves before all are. */
+  readonly names: readonly [expected: string, wanted: string];
+  readonly nameKeys: Buffer;
   /** `n:run_id:replid:layout` while the server's own words agree with it; '' = not known. */
   life: string;
   link: Link | undefined;
@@ -32,7 +35,7 @@ export interface Epochs {
 /** How the scripts of this version lay out what they keep; what was laid out otherwise is not read, but loaded anew. */
 export const LAYOUT = '2';
 
-const EPOCH = /^(\d+:([0-9a-f]{40}:[0-9a-f]{40}):2):(open|filling)$/;
+const EPOCH = /^(\d+:([0-9a-f]{40}:[0-9a-f]{40}):2):(open|serving|filling)$/;
 
 /** Whether what is known was learnt on the connection that is in use now. */
 export const isLive = (slot: Slot): boolean => slot.life !== '' && slot.link?.generation() === slot.generation;
@@ -86,7 +89,7 @@ export function createEpochs(topology: Topology): Epochs {
         }),
       );
       if (states.size === 0) throw failures[0] ?? new StoreUnavailable('unreachable', 'shards');
-      return allShards.map((shard) => states.get(shard) ?? { shard, state: 'absent', epoch: '' });
+      return allShards.map((shard) => states.get(shard) ?? { shard, state: 'absent', whole: false, epoch: '' });
     },
   };
 }
@@ -123,9 +126,9 @@ function note(slot: Slot, link: Link, generation: number, identity: string, raw:
 }
 
 function stateOf(shard: string, identity: string, raw: string | null): ShardState {
-  const [, life = '', named, state] = EPOCH.exec(raw ?? '') ?? [];
-  const known = named === identity && (state === 'open' || state === 'filling');
-  return known ? { shard, state, epoch: life } : { shard, state: 'absent', epoch: raw ?? '' };
+  const [, life = '', named, word] = EPOCH.exec(raw ?? '') ?? [];
+  if (named !== identity || word === undefined) return { shard, state: 'absent', whole: false, epoch: raw ?? '' };
+  return { shard, state: word === 'filling' ? word : 'open', whole: word === 'open', epoch: life };
 }
 
 /** Keys as parts of a call, in bytes: they are written again and again, and to copy them costs a third of writing a text. */
@@ -134,12 +137,15 @@ export const keyParts = (keys: readonly string[]): Buffer =>
 
 function newSlot(shard: string): Slot {
   const tag = `{${shard}}`;
+  const names = [`${tag}:expected`, `${tag}:wanted`] as const;
   return {
     shard,
     epochKey: `${tag}:epoch`,
     deadlinesKey: `${tag}:deadlines`,
     streamKey: `${tag}:stream`,
     keys: keyParts(['epoch', 'deadlines', 'stream'].map((name) => `${tag}:${name}`)),
+    names,
+    nameKeys: keyParts(names),
     life: '',
     link: undefined,
     generation: -1,

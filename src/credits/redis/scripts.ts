@@ -5,7 +5,20 @@ import { readFileSync } from 'node:fs';
 export const SPENDING = ['hold', 'extend', 'settle', 'rehold'] as const;
 
 /** Everything else. */
-export const VERBS = ['lookup', 'project', 'applied', 'load', 'due', 'holds', 'pending', 'inspect', 'trim', 'transition'] as const;
+export const VERBS = [
+  'lookup',
+  'project',
+  'applied',
+  'expect',
+  'load',
+  'wanted',
+  'due',
+  'holds',
+  'pending',
+  'inspect',
+  'trim',
+  'transition',
+] as const;
 
 export type Verb = (typeof VERBS)[number];
 

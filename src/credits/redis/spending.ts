@@ -101,7 +101,7 @@ export function spendWire(): Wire<AnySpend> {
 
 function pack(batch: readonly AnySpend[], packet: Packet, name: string, body: string) {
   const { shards, orgs, tokens, claims, sharers } = placesOf(batch);
-  const keys = 3 * shards.length + 2 * orgs.length + tokens.length + claims.length + sharers.length;
+  const keys = 5 * shards.length + 2 * orgs.length + tokens.length + claims.length + sharers.length;
   const heads = batch.reduce((sum, { kind }) => sum + (kind.headBytes > 0 ? 1 : 0), 0);
   packet.clear();
   packet.parts(4 + keys + shards.length + heads + batch.length);
@@ -113,6 +113,7 @@ function pack(batch: readonly AnySpend[], packet: Packet, name: string, body: st
   for (const token of tokens) packet.bytes(token.keys);
   for (const claim of claims) packet.text(claim);
   for (const sharer of sharers) packet.bytes(sharer.keys);
+  for (const shard of shards) packet.bytes(shard.nameKeys);
   packet.head(COUNTS_BYTES + PLACES_BYTES * batch.length);
   packet.u8(shards.length);
   packet.u8(orgs.length);

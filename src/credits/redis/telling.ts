@@ -1,8 +1,17 @@
-import { shardOf, type TokenId } from '../../domain/ids.js';
-import { checkApplied, checkOrgTerms, checkShard, checkSnapshot, checkTokenTerms, StoreUnavailable } from '../commands.js';
-import type { AppliedAnswer, AppliedCommand, Balance, CreditStore, OrgSnapshot, ProjectAnswer } from '../store.js';
+import { isOrgId, type OrgId, shardOf, type TokenId } from '../../domain/ids.js';
+import {
+  checkApplied,
+  checkExpected,
+  checkOrgTerms,
+  checkShard,
+  checkSnapshot,
+  checkTokenTerms,
+  checkWhole,
+  StoreUnavailable,
+} from '../commands.js';
+import type { AppliedAnswer, AppliedCommand, Balance, CreditStore, ExpectedOrg, OrgSnapshot, ProjectAnswer, ShardState } from '../store.js';
 import { amount } from './answers.js';
-import type { Ask } from './asking.js';
+import { type Ask, orThrow } from './asking.js';
 import { type Epochs, LAYOUT } from './epochs.js';
 import { unavailable } from './failures.js';
 import { capsText, orgTermsText, tokenTermsText, useText } from './texts.js';
@@ -11,6 +20,7 @@ import type { Topology } from './topology.js';
 /** One call may not keep the server from others for long. */
 const CLEAR_AT_ONCE = 500;
 const TOKENS_AT_ONCE = 100;
+const EXPECTED_AT_ONCE = 1_000;
 const KEYS_TRIES_MAX = 4;
 
 /** The verbs by which Postgres tells the store what it knows. */
@@ -18,7 +28,7 @@ export function createTelling(
   ask: Ask,
   topology: Topology,
   epochs: Epochs,
-): Pick<CreditStore, 'project' | 'applied' | 'load' | 'transition'> {
+): Pick<CreditStore, 'project' | 'applied' | 'expect' | 'wanted' | 'load' | 'transition'> {
   return {
     project: async (terms) => {
       if ('org' in terms) checkOrgTerms(terms.org);
@@ -34,21 +44,37 @@ export function createTelling(
       }
       return answer;
     },
-    load: async (shard, orgs) => {
+    expect: async (shard, accounts) => {
+      checkShard(shard);
+      for (const one of accounts) checkExpected(shard, one);
+      for (const text of linesOf(accounts)) {
+        const command = { shard, verb: 'expect', keys: [], fields: '', texts: [text] } as const;
+        const reply = orThrow(await ask(command, (answer) => answer), `naming organizations of shard ${shard}`);
+        if (reply[0] !== 'expected') throw new StoreUnavailable('broken', `naming organizations of shard ${shard}`);
+      }
+    },
+    wanted: async (shard, limit) => {
+      checkShard(shard);
+      checkWhole('limit', limit, 10_000);
+      const command = { shard, verb: 'wanted', keys: [], fields: String(limit), texts: [] } as const;
+      const reply = await ask(command, (answer) => answer);
+      return 'kind' in reply ? [] : reply.slice(1).filter((id): id is OrgId => typeof id === 'string' && isOrgId(id));
+    },
+    load: async (shard, orgs, epoch = '') => {
       checkShard(shard);
       for (const org of orgs) checkSnapshot(shard, org);
       for (let at = 0; at < orgs.length; at += 100) {
-        await Promise.all(orgs.slice(at, at + 100).map((org) => load(ask, shard, org)));
+        await Promise.all(orgs.slice(at, at + 100).map((org) => load(ask, shard, org, epoch)));
       }
     },
     transition: async (shard, from, to) => {
       checkShard(shard);
-      if (to === 'open' && from.state !== 'filling') return false;
+      if (to !== 'filling' && from.state !== 'filling' && (to === 'serving' || from.state !== 'open' || from.whole)) return false;
       const slot = epochs.slot(shard);
       await epochs.read(slot); // also finds the server that has it
       const link = topology.linkOf(shard);
       if (!link) return false;
-      const seen = from.state === 'absent' ? from.epoch : `${from.epoch}:${from.state}`;
+      const seen = seenOf(from);
       const answer = await ask(
         { shard, verb: 'transition', keys: [], fields: `${await link.learn()}|${LAYOUT}|${to}`, texts: [seen], free: true },
         (reply) => reply[0],
@@ -57,6 +83,29 @@ export function createTelling(
       return answer === 'moved';
     },
   };
+}
+
+/** The very text that was read. */
+function seenOf({ state, whole, epoch }: ShardState): string {
+  if (state === 'absent') return epoch;
+  return `${epoch}:${state === 'open' && !whole ? 'serving' : state}`;
+}
+
+/** So many names at once do not keep the server from others; an organization and its tokens stay together. */
+function linesOf(accounts: readonly ExpectedOrg[]): readonly string[] {
+  const texts: string[] = [];
+  let text = '';
+  let named = 0;
+  for (const { orgId, tokenIds } of accounts) {
+    text += `${[orgId, ...tokenIds].join(' ')}\n`;
+    named += 1 + tokenIds.length;
+    if (named < EXPECTED_AT_ONCE) continue;
+    texts.push(text);
+    text = '';
+    named = 0;
+  }
+  // Also when there is nobody: that all names are said is said with the last of them.
+  return text !== '' || texts.length === 0 ? [...texts, text] : texts;
 }
 
 async function project(ask: Ask, terms: Parameters<CreditStore['project']>[0]): Promise<ProjectAnswer> {
@@ -97,10 +146,10 @@ async function appliedPart(ask: Ask, command: AppliedCommand): Promise<AppliedAn
   return unavailable('broken', false);
 }
 
-async function load(ask: Ask, shard: string, org: OrgSnapshot): Promise<void> {
+async function load(ask: Ask, shard: string, org: OrgSnapshot, epoch: string): Promise<void> {
   const tag = `{${shard}}:`;
   const { orgId } = org.terms;
-  const orgTexts = [orgTermsText(org.terms), JSON.stringify(org.terms)];
+  const orgTexts = [epoch, orgTermsText(org.terms), JSON.stringify(org.terms)];
   for (let at = 0; at === 0 || at < org.tokens.length; at += TOKENS_AT_ONCE) {
     const keys = [`${tag}org:${orgId}`, `${tag}requests:${orgId}`, `${tag}told`];
     const texts = [...orgTexts];
@@ -108,7 +157,9 @@ async function load(ask: Ask, shard: string, org: OrgSnapshot): Promise<void> {
       keys.push(`${tag}token:${terms.tokenId}`);
       texts.push(terms.tokenId, tokenTermsText(terms), JSON.stringify(terms), capsText(terms), terms.digest, useText(use), terms.orgId);
     }
-    const reply = await ask({ shard, verb: 'load', keys, fields: balanceFields(org.balance), texts }, (answer) => answer);
+    const isLast = at + TOKENS_AT_ONCE >= org.tokens.length;
+    const fields = `${balanceFields(org.balance)}|${isLast ? 1 : 0}`;
+    const reply = await ask({ shard, verb: 'load', keys, fields, texts }, (answer) => answer);
     if ('kind' in reply) throw new StoreUnavailable(reply.reason, `loading ${orgId}`);
     if (reply[0] !== 'loaded') throw new StoreUnavailable('broken', `loading ${orgId}`);
   }

@@ -10,7 +10,7 @@
 -- ARGV[7] one line per charge: request id|F or C|cost in µcr, text
 -- Answers: applied remaining · keys token-id… (these tokens are needed too, nothing was done) · epoch · filling
 -- Safe to repeat: set, never added; a pending charge goes only if it is not newer than the one applied.
-local no = closed(KEYS, ARGV, 'open')
+local no = closed(KEYS, ARGV, 'open', sub(KEYS[4], 10))
 if no then return no end
 local balance, version = balanceOf(ARGV), digits(ARGV[3])
 ours(KEYS[6])

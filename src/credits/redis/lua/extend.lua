@@ -4,7 +4,7 @@
 -- Answers: extended amount · short amount (renewed, but no more could be set aside) · gone · keys token-id… · epoch
 -- Safe to repeat: amount and floor only grow to what is asked, never by it; the deadline never goes back.
 local function extend(shard, o, t, head, given)
-  local state = shardState(shard)
+  local state = stateAt(shard, o)
   if state == 'epoch' then return state end
   local amount, floored, lease, id = leaseOf(head)
   local stored = call('HGET', KEYS[o + 1], id)

@@ -8,7 +8,7 @@
 --   short scope required available in-flight resets-ms [window of a quota] · keys token-id… · epoch · filling
 -- Safe to repeat: a request id that is held or has ended answers so, whatever else stands against it.
 local function hold(shard, o, t, claim, head, given)
-  local state = shardState(shard)
+  local state = stateAt(shard, o)
   if state ~= 'open' then return state end
   local lease, version, id, seen = take('<ddc36c16', head)
   local letter, amount, floored, owner = take(HELD, given)

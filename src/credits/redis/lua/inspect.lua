@@ -5,7 +5,7 @@
 -- Answers: org avail balance-version month-spent month-ends held pend terms-version overdraft [id facts note…] [id facts…] ·
 --   unknown · epoch · filling. Facts of a running request are amount|floor|token id|deadline, of an ended one F or C|cost|token id
 -- Safe to repeat: it writes nothing.
-local no = closed(KEYS, ARGV, 'open')
+local no = closed(KEYS, ARGV, 'open', sub(KEYS[4], 10))
 if no then return no end
 if call('HEXISTS', KEYS[4], 'balance') == 0 or call('HEXISTS', KEYS[4], 'terms') == 0 then return { 'unknown' } end
 local org, holds, pend = readOrg(KEYS[4], true), {}, {}

@@ -4,7 +4,7 @@
 -- Answers: held · settled · epoch
 -- Safe to repeat: a hold that is there only grows to what is asked; a request that has ended stays ended.
 local function rehold(shard, o, t, head, given)
-  local state = shardState(shard)
+  local state = stateAt(shard, o)
   if state == 'epoch' then return state end
   local amount, floored, lease, id = leaseOf(head)
   orgAt(o, state == 'open')

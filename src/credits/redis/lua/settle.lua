@@ -4,7 +4,7 @@
 -- Safe to repeat: what is known of a request only grows, none < floor (the larger wins) < final; the same again changes
 --   nothing. A request that nobody remembers is accepted.
 local function settle(shard, o, t, ifDue, given)
-  local state = shardState(shard)
+  local state = stateAt(shard, o)
   if state == 'epoch' then return state end
   local kind, cost, orgId, id, after = take(CHARGE, given)
   local org, owner, member = orgAt(o, state == 'open'), sub(KEYS[t], 12), sub(given, 10, 65)

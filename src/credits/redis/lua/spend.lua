@@ -1,7 +1,7 @@
 -- spend: runs holds, settlements, extensions and reholds one after the other, each by itself: what one of them finds
 -- broken stops no other. What several of them read or change is read and written once.
 -- KEYS: three per shard (epoch, deadlines, stream), two per org (itself, its requests), tokens, claims of idempotency keys,
---   and tokens that share the quota of their member with one of those
+--   tokens that share the quota of their member with one of those, and two per shard (who is expected, who is wanted)
 -- ARGV[1] how many shards, orgs and tokens, and of each command five: verb, shard from 0, org, token, claim from 1 or 0; bytes
 -- ARGV[2…] the expected epoch of each shard, then of each command its head (not of S and D) and what is given with it
 --   verb: H hold, S settle, D settle when due, E extend, R rehold

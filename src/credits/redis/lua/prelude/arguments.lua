@@ -23,9 +23,11 @@ local function idOf(id, kind)
   return id
 end
 
--- The answer when a shard cannot be asked. `during` is 'open', 'filling' or 'both'. KEYS[1] is the epoch of the shard.
-local function closed(KEYS, ARGV, during)
+-- The answer when a shard cannot be asked, or not about `id`, an organization or token. `during` is 'open', 'filling' or
+-- 'both'. KEYS[1] is the epoch of the shard.
+local function closed(KEYS, ARGV, during, id)
   local state = stateOf(KEYS[1], ARGV[1])
+  if state == 'serving' then state = id and stateIn(KEYS.expected, KEYS.wanted, id) or 'open' end
   if state == during or (during == 'both' and state ~= 'epoch') then return nil end
   return { state }
 end

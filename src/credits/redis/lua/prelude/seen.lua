@@ -3,13 +3,16 @@
 local KEYS, ARGV, try = KEYS, ARGV, redis.pcall -- `try` answers a table when the server refused
 local states, orgs, tokens = {}, {}, {}
 
-local function shardState(shard)
+-- Of an organization: that of its shard, unless it is still expected there.
+local function stateAt(shard, o)
   local state = states[shard]
   if not state then
     state = stateOf(KEYS[3 * shard + 1], ARGV[shard + 2])
     states[shard] = state
   end
-  return state
+  if state ~= 'serving' then return state end
+  local names = #KEYS - 2 * (byte(ARGV[1]) - shard)
+  return stateIn(KEYS[names + 1], KEYS[names + 2], sub(KEYS[o], 10))
 end
 
 local function orgAt(i, must)

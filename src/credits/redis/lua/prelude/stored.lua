@@ -11,6 +11,8 @@
 --   requests hash, numbers as doubles: request id → H or Q amount, floor, token id, note (running; Q: counted in the sums
 --     of its token, should that have any) · F or C cost, token id (ended). Text is no request either: it has no such owner.
 --   told, of a shard: the highest versions there were of terms, balances and uses, should their own keys be deleted
+--   expected, of a shard that serves before all of it is loaded: id of an organization or token → that organization · all
+--   wanted, of such a shard: organizations that somebody asked for meanwhile
 --   deadlines of a shard: org id and request id, by deadline in ms
 --   stream of a shard, field e: F or C, cost, org id, request id, event
 local BALANCE, ORG_SUMS, ORG_TERMS = '<i8i8i8i8', '<i8i8', '<i8i8i8i8c1c1'
