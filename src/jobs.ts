@@ -65,6 +65,7 @@ export function createJobs(parts: JobParts): Jobs {
     db,
     store,
     owner,
+    onServing: (done) => log.info(done, 'the hot store was lost and answers again; the rest of it is being loaded'),
     onHealed: (done) => {
       metrics.heals.inc();
       log.info(done, 'the hot store was loaded from Postgres');

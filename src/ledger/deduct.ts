@@ -2,6 +2,7 @@ import type { CreditStore, Unavailable } from '../credits/store.js';
 import type { Database } from '../db/client.js';
 import { MICRO_MAX, type MicroCredits, ZERO } from '../domain/credits.js';
 import { newRequestId, type OrgId, type TokenId } from '../domain/ids.js';
+import { inspectLoaded } from './look.js';
 import { type DeductionOrder, type PostedDeduction, postDeduction } from './post.js';
 import { projectOrg } from './project.js';
 
@@ -34,7 +35,7 @@ const LEASE_MS = 20_000;
  */
 export async function deduct(db: Database, store: CreditStore, order: Deduction): Promise<Deducted> {
   const { orgId, tokenId, amount } = order;
-  const before = await store.inspect(orgId);
+  const before = await inspectLoaded(store, orgId);
   if (!before) return { kind: 'unknown_org' };
   if ('kind' in before) return before;
   const free = before.balance.avail - before.held - before.pend;
@@ -44,7 +45,7 @@ export async function deduct(db: Database, store: CreditStore, order: Deduction)
   const held = await store.rehold({ ...hold, amount, floor: ZERO, leaseMs: LEASE_MS, note: NOTE });
   if (held.kind === 'unavailable') return held;
   try {
-    const state = await store.inspect(orgId);
+    const state = await inspectLoaded(store, orgId);
     if (!state) return { kind: 'unavailable', reason: 'not_loaded', maybeDone: false };
     if ('kind' in state) return state;
     const posted = await postDeduction(db, { ...order, reserved: state.held + state.pend - amount });

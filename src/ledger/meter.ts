@@ -3,6 +3,7 @@ import type { Database } from '../db/client.js';
 import type { ChargeEvent } from '../domain/charge.js';
 import { microCredits, ZERO } from '../domain/credits.js';
 import type { OrgId, TokenId } from '../domain/ids.js';
+import { inspectLoaded } from './look.js';
 import { type MeteredEvent, type MeterPosted, type MeterShort, postMeterEvents } from './post.js';
 
 export interface MeterCharge {
@@ -49,7 +50,7 @@ export async function chargeMeters(
         if (held.kind === 'unavailable') return held;
         aside = amount;
       }
-      const state = await store.inspect(orgId);
+      const state = await inspectLoaded(store, orgId);
       if (!state) return { kind: 'unavailable', reason: 'not_loaded', maybeDone: false };
       if ('kind' in state) return state;
       const running = heldBy(state, hold.requestId);

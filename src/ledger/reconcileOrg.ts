@@ -3,6 +3,7 @@ import type { Database } from '../db/client.js';
 import type { OrgId } from '../domain/ids.js';
 import type { Finding } from './checks.js';
 import { differences as hotDifferences, unanswered } from './hot.js';
+import { inspectLoaded } from './look.js';
 
 /** The books of one organization, each figure from where it is kept, and where they do not agree. Micro-credits. */
 export interface OrgReconciliation {
@@ -41,7 +42,7 @@ export async function reconcileOrg(what: {
 }): Promise<OrgReconciliation | undefined> {
   const { db, store, orgId, attempts = 5 } = what;
   for (let attempt = 1; ; attempt++) {
-    const hot = await store.inspect(orgId);
+    const hot = await inspectLoaded(store, orgId);
     const row = await db.one<{ books: OrgBooks }>(BOOKS, [orgId], { idempotent: true, timeoutMs: 30_000 });
     if (!row) return undefined;
     const { books } = row;

@@ -2,6 +2,7 @@ import type { CreditStore, OrgState, Unavailable } from '../credits/store.js';
 import type { Database } from '../db/client.js';
 import { isOrgId, type OrgId, type RequestId } from '../domain/ids.js';
 import { isAboutData } from './drain.js';
+import { inspectLoaded } from './look.js';
 import { type PostedOrg, postCharges } from './post.js';
 import { readOrg } from './snapshot.js';
 
@@ -96,7 +97,7 @@ async function postOne(db: Database, event: string): Promise<{ readonly org: Pos
 /** Takes the charge out of what is pending; an organization the hot store never knew has nothing pending. */
 async function forget(store: CreditStore, row: AsideRow, org: PostedOrg | undefined): Promise<Unavailable | undefined> {
   if (!org) return undefined;
-  const state: OrgState | undefined | Unavailable = await store.inspect(org.orgId as OrgId);
+  const state: OrgState | undefined | Unavailable = await inspectLoaded(store, org.orgId as OrgId);
   if (state && 'kind' in state) return state;
   const pending = state?.pending.find(({ requestId }) => requestId === (row.request_id as RequestId | null));
   const answer = await store.applied({ ...org, clear: pending ? [pending] : [] });

@@ -1,4 +1,4 @@
-import type { Balance, OrgSnapshot, OrgTerms, QuotaWindow, TokenTerms } from '../credits/store.js';
+import type { Balance, ExpectedOrg, OrgSnapshot, OrgTerms, QuotaWindow, TokenTerms } from '../credits/store.js';
 import type { Database } from '../db/client.js';
 import { type MicroCredits, microCredits } from '../domain/credits.js';
 import type { OrgId, TokenId } from '../domain/ids.js';
@@ -14,6 +14,29 @@ export async function readSnapshots(db: Database, shard: string, after: string, 
     READ,
   );
   return withTokens(db, rows);
+}
+
+/** These organizations, as many of them as there are. */
+export async function readSnapshotsOf(db: Database, orgIds: readonly OrgId[]): Promise<readonly OrgSnapshot[]> {
+  return withTokens(db, await db.query<OrgRow>(`${ORGS} where o.org_id = any ($1::text[])`, [orgIds], READ));
+}
+
+/** The names of all organizations of one shard after `after`, in id order, each with those of its tokens. */
+export async function readNames(db: Database, shard: string, after: string, limit: number): Promise<readonly ExpectedOrg[]> {
+  // One text of many lines: there are as many rows as there are customers, and to read a row costs more than to cut a line.
+  const row = await db.one<{ names: string | null }>(
+    `select string_agg(names, E'\\n' order by org_id) as names from (
+       select o.org_id, concat_ws(' ', o.org_id, string_agg(t.token_id, ' ')) as names
+       from (select org_id from organizations where org_id > $1 and org_id < $2 order by org_id limit $3) o
+       left join tokens t on t.org_id = o.org_id and t.org_id > $1 and t.org_id < $2 group by o.org_id) named`,
+    [after === '' ? `org_${shard}` : after, `org_${shard}~`, limit],
+    READ,
+  );
+  const lines = row?.names?.split('\n') ?? [];
+  return lines.map((line) => {
+    const [orgId, ...tokenIds] = line.split(' ');
+    return { orgId: orgId as OrgId, tokenIds: tokenIds as TokenId[] };
+  });
 }
 
 /** Terms and balance without the tokens: what a change of the organization itself needs. */
