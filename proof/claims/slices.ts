@@ -8,7 +8,7 @@ import type { Installation } from './installation.js';
 export interface Slices {
   readonly total: Audit;
   /** Checks and forgets what has ended since the last time; everything, when asked for the last slice. */
-  check(load: Load, isLast?: boolean): Promise<readonly Entry[]>;
+  check(load: Pick<Load, 'take'>, isLast?: boolean): Promise<readonly Entry[]>;
 }
 
 /** A row is in Postgres this long after its request ended, unless something is wrong. */
