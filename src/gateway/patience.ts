@@ -3,7 +3,9 @@ import { monotonicMs } from '../domain/clock.js';
 
 /** A reload of the hot store takes a second or two: better a late answer than a refusal. */
 const PATIENCE_MS = 2_000;
-const ASK_EVERY_MS = 100;
+const ASK_EVERY_MS = 50;
+/** A crowd asks half as often. */
+const CROWD = 500;
 /** So many requests may wait at once; more would only make the moment after the reload worse. */
 const WAITING_MAX = 2_000;
 
@@ -20,7 +22,8 @@ export async function patiently<T extends { readonly kind: string }>(
   try {
     let answer: T | Unavailable = first;
     while (isLoading(answer) && monotonicMs() < untilMs) {
-      await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS * (0.5 + Math.random())));
+      const everyMs = waiting > CROWD ? 2 * ASK_EVERY_MS : ASK_EVERY_MS;
+      await new Promise((resolve) => setTimeout(resolve, everyMs * (0.5 + Math.random())));
       answer = await ask();
     }
     return answer;

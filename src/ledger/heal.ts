@@ -3,7 +3,7 @@ import type { Database } from '../db/client.js';
 import { giveLease, takeLease } from '../db/lease.js';
 import { monotonicMs } from '../domain/clock.js';
 import { pause } from './pause.js';
-import { reload } from './reload.js';
+import { isLoss, reload } from './reload.js';
 
 export interface Heal {
   /** Reloads every shard that is not open, or not whole. `standby`: another process does it. */
@@ -29,6 +29,7 @@ export interface HealOptions {
 }
 
 const LEASE = 'heal';
+const LOST_AGAIN_MS = 20;
 
 /** Fills an empty, replaced or rolled-back hot store from Postgres: terms, balances and token use are set, never added. */
 export function createHeal(options: HealOptions): Heal {
@@ -64,8 +65,13 @@ export function createHeal(options: HealOptions): Heal {
 
   const run = async (signal: AbortSignal): Promise<void> => {
     while (!signal.aborted) {
-      await step().catch((error: unknown) => options.onError?.(error));
-      await pause(everyMs, signal);
+      let waitMs = everyMs;
+      await step().catch((error: unknown) => {
+        options.onError?.(error);
+        // It was lost again: every moment counts, and what was begun is not finished.
+        if (isLoss(error)) waitMs = LOST_AGAIN_MS;
+      });
+      await pause(waitMs, signal);
     }
   };
   return { step, run };

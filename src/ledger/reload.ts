@@ -18,13 +18,16 @@ export interface Reload {
   readonly onServing?: (shards: number) => void;
 }
 
-const PAGE = 500;
+const PAGE = 250;
 const NAMES_PAGE = 2_000;
 const NAMED_AT_ONCE = 4;
 const LOADED_AT_ONCE = 3;
 const FAILURES_MAX = 4;
-const WANTED_EVERY_MS = 25;
+const WANTED_EVERY_MS = 20;
 const WANTED_AT_ONCE = 200;
+/** As long as somebody asked so recently nobody else is loaded; though all others do not wait longer than that for each page. */
+const CALM_MS = 60;
+const CALM_MAX_MS = 400;
 
 /**
  * To name who there is takes a twentieth of loading them, so a shard serves as soon as all of it is named and gateways have put
@@ -36,6 +39,7 @@ export async function reload(parts: Reload): Promise<number> {
   const loaded = new Set<string>();
   const opening = new Map<string, Promise<void>>();
   const completing: Promise<void>[] = [];
+  const wanted = serveWanted(parts, work, loaded);
   const gatewaysHadTheirTime = pause(openFromMs - monotonicMs(), work.lost);
   let orgs = 0;
   await inTurns(shards, NAMED_AT_ONCE, (shard) =>
@@ -47,23 +51,24 @@ export async function reload(parts: Reload): Promise<number> {
         if (work.lost.aborted) return;
         // By compare-and-set on the very state that was named: a store replaced meanwhile stays closed and is next.
         await store.transition(shard.shard, shard, loaded.has(shard.shard) ? 'open' : 'serving');
+        wanted.open(shard);
       };
       opening.set(shard.shard, work.doing(open));
     }),
   );
   const serving = Promise.all(opening.values()).then(() => parts.onServing?.(opening.size));
-  const asked = serveWanted(parts, work, loaded);
   // One that cannot be loaded keeps no other from being loaded; several, and it is not their fault.
   await inTurns(shards, LOADED_AT_ONCE, (shard) =>
     work.doing(async () => {
       if (shard.state === 'filling' && !opening.has(shard.shard)) return;
-      orgs += await fill(parts, shard);
+      const count = await fill(parts, shard, wanted.calm);
+      orgs += count;
       loaded.add(shard.shard);
       completing.push(work.doing(() => complete(store, shard, opening.get(shard.shard))));
     }),
   );
   await Promise.all([serving, ...completing]);
-  await asked.stop();
+  await wanted.stop();
   work.throwFirst();
   return orgs;
 }
@@ -79,9 +84,10 @@ async function name({ db, store, lease }: Reload, { shard }: ShardState): Promis
   }
 }
 
-async function fill({ db, store, lease, pageSize = PAGE }: Reload, { shard, epoch }: ShardState): Promise<number> {
+async function fill({ db, store, lease, pageSize = PAGE }: Reload, { shard, epoch }: ShardState, calm: () => Promise<void>) {
   let orgs = 0;
   for (let after = ''; ; ) {
+    await calm();
     const page = await readSnapshots(db, shard, after, pageSize);
     if (page.length > 0) await store.load(shard, page, epoch);
     orgs += page.length;
@@ -98,12 +104,23 @@ async function complete(store: CreditStore, shard: ShardState, opening: Promise<
   await store.transition(shard.shard, { ...shard, state: 'open', whole: false }, 'open');
 }
 
+interface Wanted {
+  /** From now on this shard is looked at: whoever has waited for it to open asks any moment. */
+  open(shard: ShardState): void;
+  /** Resolves when nobody asks, or has asked for long enough. */
+  calm(): Promise<void>;
+  stop(): Promise<void>;
+}
+
 /** Loads those first who are asked for before their turn. */
-function serveWanted({ db, store, shards }: Reload, work: Work, loaded: ReadonlySet<string>): { stop(): Promise<void> } {
+function serveWanted({ db, store, shards }: Reload, work: Work, loaded: ReadonlySet<string>): Wanted {
   const stopped = new AbortController();
+  const serving = new Set(shards.filter(({ state }) => state === 'open'));
+  let calmFromMs = 0;
   const look = async ({ shard, epoch }: ShardState): Promise<void> => {
     const wanted = await store.wanted(shard, WANTED_AT_ONCE);
     if (wanted.length === 0) return;
+    calmFromMs = monotonicMs() + CALM_MS;
     const found = await readSnapshotsOf(db, wanted);
     await store.load(shard, found, epoch).catch((error: unknown) => {
       // Its turn had come meanwhile, and that of all others there: a shard that is open for all takes no more.
@@ -112,12 +129,20 @@ function serveWanted({ db, store, shards }: Reload, work: Work, loaded: Readonly
   };
   const run = async (): Promise<void> => {
     while (!stopped.signal.aborted) {
-      await Promise.all(shards.filter(({ shard }) => !loaded.has(shard)).map((shard) => work.doing(() => look(shard))));
+      await Promise.all([...serving].filter(({ shard }) => !loaded.has(shard)).map((shard) => work.doing(() => look(shard))));
       await pause(WANTED_EVERY_MS, stopped.signal);
     }
   };
   const running = run();
   return {
+    open: (shard) => {
+      serving.add(shard);
+      calmFromMs = Math.max(calmFromMs, monotonicMs() + 2 * CALM_MS);
+    },
+    calm: async () => {
+      const latestMs = monotonicMs() + CALM_MAX_MS;
+      while (monotonicMs() < Math.min(calmFromMs, latestMs)) await pause(WANTED_EVERY_MS, stopped.signal);
+    },
     stop: () => {
       stopped.abort();
       return running;
@@ -154,7 +179,7 @@ function createWork(): Work {
 }
 
 /** The shard is no longer what it was when this began. */
-const isLoss = (error: unknown): boolean => error instanceof Error && 'reason' in error && error.reason === 'not_loaded';
+export const isLoss = (error: unknown): boolean => error instanceof Error && 'reason' in error && error.reason === 'not_loaded';
 
 /** Runs `work` over a list, so many at once. */
 async function inTurns<Item>(items: readonly Item[], atOnce: number, work: (item: Item) => Promise<void>): Promise<void> {

@@ -7,7 +7,7 @@ const SENT: Record<Verb, { readonly keys: number; readonly fields: number; reado
   lookup: { keys: 1, fields: 0, texts: 0 },
   project: { keys: 4, fields: 2, texts: 5 },
   applied: { keys: 3, fields: 4, texts: 2 },
-  expect: { keys: 0, fields: 0, texts: 1 },
+  expect: { keys: 0, fields: 0, texts: 2 },
   load: { keys: 3, fields: 5, texts: 4 },
   wanted: { keys: 0, fields: 1, texts: 0 },
   due: { keys: 0, fields: 1, texts: 0 },

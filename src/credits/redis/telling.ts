@@ -20,7 +20,7 @@ import type { Topology } from './topology.js';
 /** One call may not keep the server from others for long. */
 const CLEAR_AT_ONCE = 500;
 const TOKENS_AT_ONCE = 100;
-const EXPECTED_AT_ONCE = 1_000;
+const EXPECTED_AT_ONCE = 2_000;
 const KEYS_TRIES_MAX = 4;
 
 /** The verbs by which Postgres tells the store what it knows. */
@@ -47,8 +47,8 @@ export function createTelling(
     expect: async (shard, accounts) => {
       checkShard(shard);
       for (const one of accounts) checkExpected(shard, one);
-      for (const text of linesOf(accounts)) {
-        const command = { shard, verb: 'expect', keys: [], fields: '', texts: [text] } as const;
+      for (const texts of namesOf(accounts)) {
+        const command = { shard, verb: 'expect', keys: [], fields: '', texts } as const;
         const reply = orThrow(await ask(command, (answer) => answer), `naming organizations of shard ${shard}`);
         if (reply[0] !== 'expected') throw new StoreUnavailable('broken', `naming organizations of shard ${shard}`);
       }
@@ -91,21 +91,20 @@ function seenOf({ state, whole, epoch }: ShardState): string {
   return `${epoch}:${state === 'open' && !whole ? 'serving' : state}`;
 }
 
-/** So many names at once do not keep the server from others; an organization and its tokens stay together. */
-function linesOf(accounts: readonly ExpectedOrg[]): readonly string[] {
-  const texts: string[] = [];
-  let text = '';
-  let named = 0;
+/** Ids of organizations, and of tokens with that of theirs: as many at once as do not keep the server from others. */
+function namesOf(accounts: readonly ExpectedOrg[]): readonly (readonly [orgs: string, tokens: string])[] {
+  const calls: (readonly [string, string])[] = [];
+  let [orgs, tokens, named] = ['', '', 0];
   for (const { orgId, tokenIds } of accounts) {
-    text += `${[orgId, ...tokenIds].join(' ')}\n`;
+    orgs += orgId;
+    for (const tokenId of tokenIds) tokens += tokenId + orgId;
     named += 1 + tokenIds.length;
     if (named < EXPECTED_AT_ONCE) continue;
-    texts.push(text);
-    text = '';
-    named = 0;
+    calls.push([orgs, tokens]);
+    [orgs, tokens, named] = ['', '', 0];
   }
   // Also when there is nobody: that all names are said is said with the last of them.
-  return text !== '' || texts.length === 0 ? [...texts, text] : texts;
+  return named > 0 || calls.length === 0 ? [...calls, [orgs, tokens]] : calls;
 }
 
 async function project(ask: Ask, terms: Parameters<CreditStore['project']>[0]): Promise<ProjectAnswer> {
