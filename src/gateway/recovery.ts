@@ -49,7 +49,11 @@ export function createRecovery(parts: Parts): Recovery {
     return life !== undefined && lifeOf(takenUnder) !== life;
   });
 
+  let looked: readonly ShardState[] | undefined;
   const look = (states: readonly ShardState[]): void => {
+    // Nothing has changed.
+    if (states === looked) return;
+    looked = states;
     const lost = new Set<string>();
     for (const { shard, state, epoch } of states) {
       const before = lives.get(shard);

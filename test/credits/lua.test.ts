@@ -44,7 +44,7 @@ test('each verb uses exactly the arguments that its header names', () => {
 });
 
 test('each header says its answers and why it is safe to repeat, and no script computes in floats', () => {
-  for (const verb of [...VERBS, ...SPENDING, 'batch', 'spend']) {
+  for (const verb of [...VERBS, ...SPENDING, 'batch', 'spend', 'look']) {
     const [header, body] = split(textOf(verb));
     expect(header, verb).toMatch(/^-- Answers: /m);
     expect(header, verb).toMatch(/^-- Safe to repeat: /m);

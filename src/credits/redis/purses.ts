@@ -1,6 +1,7 @@
 import { type OrgId, shardOf, type TokenId } from '../../domain/ids.js';
-import { type Epochs, keyParts, type Slot } from './epochs.js';
+import type { Epochs, Slot } from './epochs.js';
 import type { Checked, Ids } from './kinds.js';
+import { keyParts } from './packet.js';
 
 /** Keys as they are sent, and which of their sort they are in the batch that is being packed, from 1. */
 export interface Place {

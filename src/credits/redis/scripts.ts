@@ -70,6 +70,9 @@ export function spendScript(): Script {
   return script(`${preludes([...BASE, 'seen'])}${later}${read('hold')}${read('settle')}${read('spend')}`);
 }
 
+/** Nothing but itself: it is asked several times a second by everybody. */
+export const lookScript = (): Script => script(read('look'));
+
 export function headerOf(verb: Verb): Header {
   const header = read(verb)
     .split('\n')
