@@ -6,11 +6,13 @@ import { REFUSALS, sleep } from '../torture/fault.js';
 import { startLoad } from '../torture/load.js';
 import { CREDITS } from '../torture/world.js';
 import { type Claim, type Outcome, quantile, worst } from './claim.js';
-import { gather } from './everybody.js';
+import { type Everybody, gather } from './everybody.js';
 import { createInstallation, type Installation } from './installation.js';
 import { createSlices } from './slices.js';
 
 const ALLOWED_MS = 2_000;
+/** The lease of who was killed, and the start of who comes next. */
+const KILLED_MAX_MS = 10_000;
 
 /** A hundred thousand accounts in Postgres, and a Redis that is wiped under load, once and during its own reload. */
 export const healClaim: Claim = {
@@ -33,25 +35,12 @@ export const healClaim: Claim = {
       );
       const everybody = gather(product.url, customers, random);
       const slices = createSlices(site, REFUSALS);
-      const heals: Heals = { once: [], during: [], later: [], refusedLater: 0, whole: [], lost: [] };
-      for (let round = 0; round < rounds; round++) {
+      const heals: Heals = { once: [], during: [], later: [], refusedLater: 0, whole: [], killed: [], wrong: [] };
+      for (let round = 0; round <= rounds; round++) {
         await sleep(2_000);
-        const again = round % 2 === 1;
-        await command(site.redis.port, 'FLUSHALL');
-        if (again) await sleep(random.whole(200, 1_800));
-        if (again) await command(site.redis.port, 'FLUSHALL');
-        const whole = isWholeAgain(site);
-        const waited = await everybody.ask(Date.now(), LATER_MS);
-        const wholeMs = await whole;
-        (again ? heals.during : heals.once).push(worst(waited.atOnce));
-        heals.later.push(worst(waited.later));
-        heals.refusedLater += waited.refusedLater;
-        heals.whole.push(wholeMs);
-        const loaded = await accountsInRedis(site);
-        if (loaded < accounts) heals.lost.push(`after a reload ${loaded} of ${accounts} accounts are in Redis`);
-        say(
-          `round ${round + 1} of ${rounds}: ${again ? 'wiped again during the reload' : 'wiped once'}, ${waited.atOnce.length} customers served after ${worst(waited.atOnce)} ms at most (half of them after ${quantile(waited.atOnce, 0.5)}), ${waited.later.length} who came later waited ${worst(waited.later)} ms at most (${waited.refusedLater} answers were 503); all ${loaded} accounts loaded after ${wholeMs} ms`,
-        );
+        const how = round === rounds ? 'killed' : round % 2 === 1 ? 'during' : 'once';
+        const line = await lose(site, { everybody, heals, how, accounts, apartMs: random.whole(200, 1_800) });
+        say(`round ${round + 1} of ${rounds + 1}: ${line}`);
         await slices.check(load);
         await slices.check(everybody.load, true);
       }
@@ -59,7 +48,7 @@ export const healClaim: Claim = {
       const books = { product, customer, postgres: site.postgres, command: (...words: string[]) => command(site.redis.port, ...words) };
       const wrong = await quiet(books);
       await slices.check(load, true);
-      wrong.push(...(await checkBooks(books, RESOLVED_MS)), ...slices.total.violations, ...heals.lost);
+      wrong.push(...(await checkBooks(books, RESOLVED_MS)), ...slices.total.violations, ...heals.wrong);
       return outcome(accounts, heals, slices.total, wrong);
     } finally {
       await site.remove();
@@ -80,7 +69,49 @@ interface Heals {
   refusedLater: number;
   /** Until nobody was left to be loaded. */
   readonly whole: number[];
-  readonly lost: string[];
+  /** The same of those who asked later, when the office was killed in the middle of it. */
+  readonly killed: number[];
+  readonly wrong: string[];
+}
+
+interface Loss {
+  readonly everybody: Everybody;
+  readonly heals: Heals;
+  readonly how: 'once' | 'during' | 'killed';
+  readonly accounts: number;
+  /** Between two wipes. */
+  readonly apartMs: number;
+}
+
+const HOW = {
+  once: 'wiped once',
+  during: 'wiped again during the reload',
+  killed: 'wiped, and the office killed in the middle of the reload',
+} as const;
+/** Those who ask all the time are served by then. */
+const KILLED_AFTER_MS = 2_500;
+
+async function lose(site: Installation, { everybody, heals, how, accounts, apartMs }: Loss): Promise<string> {
+  await command(site.redis.port, 'FLUSHALL');
+  if (how === 'during') {
+    await sleep(apartMs);
+    await command(site.redis.port, 'FLUSHALL');
+  }
+  const offices = site.products.flatMap((product) => product.parts().office);
+  const killing = how === 'killed' && sleep(KILLED_AFTER_MS).then(() => offices.map((pid) => process.kill(pid, 'SIGKILL')));
+  const whole = isWholeAgain(site);
+  const waited = await everybody.ask(Date.now(), LATER_MS);
+  await killing;
+  const wholeMs = await whole;
+  (how === 'during' ? heals.during : heals.once).push(worst(waited.atOnce));
+  (how === 'killed' ? heals.killed : heals.later).push(worst(waited.later));
+  if (how !== 'killed') heals.refusedLater += waited.refusedLater;
+  heals.whole.push(wholeMs);
+  const loaded = await accountsInRedis(site);
+  if (loaded < accounts) heals.wrong.push(`after a reload ${loaded} of ${accounts} accounts are in Redis`);
+  const first = `${waited.atOnce.length} customers served after ${worst(waited.atOnce)} ms at most (half of them after ${quantile(waited.atOnce, 0.5)})`;
+  const later = `${waited.later.length} who came later waited ${worst(waited.later)} ms at most (${waited.refusedLater} answers were 503)`;
+  return `${HOW[how]}, ${first}, ${later}; all ${loaded} accounts loaded after ${wholeMs} ms`;
 }
 
 /** Straight into the tables: what the API would make, a thousand times faster. Each has a token and a grant of ten credits. */
@@ -151,6 +182,7 @@ function outcome(
   const violations = [...wrong];
   const slowest = quantile([...heals.once, ...heals.during], 0.5);
   if (slowest > ALLOWED_MS) violations.push(`somebody was served only after ${slowest} ms`);
+  if (worst(heals.killed) > KILLED_MAX_MS) violations.push(`with the office killed somebody waited ${worst(heals.killed)} ms`);
   return {
     facts: [
       ['accounts', accounts],
@@ -158,6 +190,7 @@ function outcome(
       ['wiped again during the reload: after ms, median / worst', `${quantile(heals.during, 0.5)} / ${worst(heals.during)}`],
       ['who asked first while others were loaded waited ms, median / worst', `${quantile(heals.later, 0.5)} / ${worst(heals.later)}`],
       ['of their answers 503', heals.refusedLater],
+      ['the same when the office was killed meanwhile: waited ms at most', worst(heals.killed)],
       ['all loaded after ms, median / worst', `${quantile(heals.whole, 0.5)} / ${worst(heals.whole)}`],
       ['requests meanwhile', total.requests],
       ['refused with 503', total.refused],

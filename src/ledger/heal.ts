@@ -33,7 +33,7 @@ const LOST_AGAIN_MS = 20;
 
 /** Fills an empty, replaced or rolled-back hot store from Postgres: terms, balances and token use are set, never added. */
 export function createHeal(options: HealOptions): Heal {
-  const { db, store, owner, reholdMs = 1_000, pageSize, leaseMs = 30_000, everyMs = 250 } = options;
+  const { db, store, owner, reholdMs = 1_000, pageSize, leaseMs = 5_000, everyMs = 250 } = options;
   let leasedMs = Number.NEGATIVE_INFINITY;
   const lease = async (): Promise<boolean> => {
     if (monotonicMs() - leasedMs < leaseMs / 3) return true;
