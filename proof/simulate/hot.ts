@@ -290,7 +290,8 @@ export class Hot {
     const isLoading = one.state === 'filling' || (one.state === 'open' && !one.whole);
     if (!isLoading || (epoch !== undefined && lifeOf(epoch) !== lifeOf(one.epoch))) return NOT_LOADED;
     for (const org of orgs) {
-      if (this.stateOf(org.terms.orgId) === 'filling') this.load(org);
+      const { orgId } = org.terms;
+      if (this.stateOf(orgId) === 'filling' || !this.org(orgId).balance) this.load(org);
       one.expected?.delete(org.terms.orgId);
     }
     return 'loaded';

@@ -125,7 +125,11 @@ export class World {
   /** A reload writes anew what it finds damaged, unless something newer was told before that was lost with it. */
   private isMending({ terms, tokens }: OrgSnapshot): boolean {
     const { hot } = this;
-    if (hot.stateOf(terms.orgId) !== 'filling' || (hot.org(terms.orgId).terms?.version ?? 0) > terms.version) return false;
+    if (
+      (hot.stateOf(terms.orgId) !== 'filling' && hot.org(terms.orgId).balance) ||
+      (hot.org(terms.orgId).terms?.version ?? 0) > terms.version
+    )
+      return false;
     return tokens.every((one) => (hot.token(one.terms.tokenId).terms?.version ?? 0) <= one.terms.version);
   }
 

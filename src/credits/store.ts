@@ -91,7 +91,7 @@ export interface CreditStore {
 
   /**
    * During a reload: sets (never adds) terms, balances and token use of these organizations; rebuilds held and pend sums. In a
-   * shard that serves only those are set that are still expected. With the `epoch` in which they were read nothing is set in any
+   * shard that serves only those are set that are still expected, or of which no balance is known. With the `epoch` in which they were read nothing is set in any
    * other life of the data: what was read before is no news there, and whoever is loaded may spend.
    */
   load(shard: string, orgs: readonly OrgSnapshot[], epoch?: string): Promise<void>;

@@ -106,6 +106,19 @@ export function describeServing(under: () => Opened): void {
       expect(await one.state()).toMatchObject({ held: 100, spendable: 0, balance: { avail: 100 } });
     });
 
+    test('is told of whoever came after everybody was named, and whose balance was never told', async () => {
+      const { store } = under();
+      const [other, one] = [newcomer(51), newcomer(51)];
+      await moveTo(store, '51', 'filling');
+      await store.expect('51', [named(other.orgId, other.tokenId)]);
+      await store.project({ org: orgTerms(one.orgId) });
+      await store.project({ token: tokenTerms(one.tokenId, one.orgId) });
+      await moveTo(store, '51', 'serving');
+      expect(await one.hold(1)).toMatchObject({ kind: 'unavailable', reason: 'broken' });
+      await store.load('51', [snapshotOf(one.orgId, [one.tokenId], 5)]);
+      expect(await one.hold(5)).toMatchObject({ kind: 'held', remaining: 0 });
+    });
+
     test('is not told what was read in another life of the data: it would be open with credits that are spent', async () => {
       const { store } = under();
       const one = newcomer(50);

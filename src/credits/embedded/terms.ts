@@ -66,8 +66,8 @@ function isNewerThan(pending: Pending, done: { readonly kind: 'floor' | 'final';
  * newer, or a slow healer would bring back spent credits. Terms keep the higher version, or it could undo a revocation.
  */
 export function load(shard: Shard, { terms, balance, tokens }: OrgSnapshot): void {
-  if (shard.state === 'open' && !isExpected(shard, terms.orgId)) return;
   const org = orgOf(shard, terms.orgId);
+  if (shard.state === 'open' && !isExpected(shard, terms.orgId) && org.balance) return;
   raiseTerms(org, terms);
   if (org.loadedIn !== shard.epoch || !org.balance || balance.balanceVersion > org.balance.balanceVersion) org.balance = { ...balance };
   org.loadedIn = shard.epoch;

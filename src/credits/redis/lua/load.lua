@@ -11,13 +11,13 @@
 -- ARGV[8] terms of the org, text
 -- ARGV[9] terms of the org as JSON, text
 -- ARGV[10…] for each of KEYS[7…]: its id, terms, JSON, caps, digest, use and org id, seven texts
--- Answers: loaded (or not expected any more) · open (not being filled, or not since it was read) · epoch
+-- Answers: loaded (or known, and not expected any more) · open (not being filled, or not since it was read) · epoch
 -- Safe to repeat: everything is set. Within one life of the data a balance and a use give way only to newer ones, so that a
 --   slow healer cannot bring back spent credits; terms keep the higher version, so that it cannot undo a revocation.
 local state, orgId = stateOf(KEYS[1], ARGV[1]), sub(KEYS[4], 10)
 if state ~= 'filling' and state ~= 'serving' then return { state } end
 if ARGV[7] ~= '' and ARGV[7] ~= ARGV[1] then return { 'open' } end
-if state == 'serving' and not expectedIn(KEYS.expected, orgId) then return { 'loaded' } end
+if state == 'serving' and not expectedIn(KEYS.expected, orgId) and call('HEXISTS', KEYS[4], 'balance') == 1 then return { 'loaded' } end
 ours(KEYS[6])
 local balance, version, told, writes = balanceOf(ARGV), digits(ARGV[3]), KEYS[6], {}
 local org, of = rebuild(KEYS[5], counting(KEYS[5]))
