@@ -65,7 +65,7 @@ export function createJobs(parts: JobParts): Jobs {
     db,
     store,
     owner,
-    onServing: (done) => log.info(done, 'the hot store was lost and answers again; the rest of it is being loaded'),
+    onServing: (done) => log.info(done, 'the hot store answers again; whoever asks is loaded first, everybody else in the background'),
     onHealed: (done) => {
       metrics.heals.inc();
       log.info(done, 'the hot store was loaded from Postgres');

@@ -22,7 +22,7 @@ export interface HealOptions {
   readonly pageSize?: number;
   readonly leaseMs?: number;
   readonly everyMs?: number;
-  /** Every shard answers again: for those who are not loaded yet as soon as they are asked for. */
+  /** Every shard answers again, and some before they are loaded: then whoever is asked for comes first. */
   readonly onServing?: (done: { readonly shards: number; readonly ms: number }) => void;
   readonly onHealed?: (done: { readonly shards: number; readonly orgs: number; readonly ms: number }) => void;
   readonly onError?: (error: unknown) => void;

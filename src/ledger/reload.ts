@@ -14,7 +14,7 @@ export interface Reload {
   /** Renews the right to do this, now and then. */
   readonly lease: () => Promise<unknown>;
   readonly pageSize?: number | undefined;
-  /** All of them answer: for those who are not loaded yet as soon as they are asked for. */
+  /** All of them answer, and some before they are loaded: then whoever is asked for comes first. */
   readonly onServing?: (shards: number) => void;
 }
 
@@ -41,7 +41,7 @@ export async function reload(parts: Reload): Promise<number> {
   const completing: Promise<void>[] = [];
   const wanted = serveWanted(parts, work, loaded);
   const gatewaysHadTheirTime = pause(openFromMs - monotonicMs(), work.lost);
-  let orgs = 0;
+  let [orgs, early] = [0, 0];
   await inTurns(shards, NAMED_AT_ONCE, (shard) =>
     work.doing(async () => {
       if (shard.state !== 'filling') return;
@@ -50,13 +50,17 @@ export async function reload(parts: Reload): Promise<number> {
         await gatewaysHadTheirTime;
         if (work.lost.aborted) return;
         // By compare-and-set on the very state that was named: a store replaced meanwhile stays closed and is next.
-        await store.transition(shard.shard, shard, loaded.has(shard.shard) ? 'open' : 'serving');
+        const isLoaded = loaded.has(shard.shard);
+        if (!isLoaded) early += 1;
+        await store.transition(shard.shard, shard, isLoaded ? 'open' : 'serving');
         wanted.open(shard);
       };
       opening.set(shard.shard, work.doing(open));
     }),
   );
-  const serving = Promise.all(opening.values()).then(() => parts.onServing?.(opening.size));
+  const serving = Promise.all(opening.values()).then(() => {
+    if (early > 0) parts.onServing?.(opening.size);
+  });
   // One that cannot be loaded keeps no other from being loaded; several, and it is not their fault.
   await inTurns(shards, LOADED_AT_ONCE, (shard) =>
     work.doing(async () => {

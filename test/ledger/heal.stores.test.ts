@@ -131,7 +131,8 @@ test('a shard serves before it is loaded: who is asked for comes first, and ever
   const [asked, patient] = await neighbours();
   const { store, real, letIn } = slowFor(asked);
   const shard = shardOf(asked.orgId);
-  const healing = heal(store).step();
+  const said: number[] = [];
+  const healing = createHeal({ db: books.db, store, owner: 'test', reholdMs: 0, onServing: ({ shards }) => void said.push(shards) }).step();
   await until(async () => (await stateOf(real, shard))?.state === 'open');
   expect(await stateOf(real, shard)).toMatchObject({ whole: false });
   expect(await real.lookup(asked.tokenId)).toMatchObject({ kind: 'unavailable', reason: 'not_loaded' });
@@ -141,6 +142,8 @@ test('a shard serves before it is loaded: who is asked for comes first, and ever
   expect(await real.wanted(shard, 10)).toEqual([]);
   expect(await real.inspect(patient.orgId)).toMatchObject({ kind: 'unavailable', reason: 'not_loaded' });
   await until(async () => (await real.lookup(patient.tokenId)).kind === 'found');
+  await until(async () => said.length > 0);
+  expect(said).toEqual([64]);
   letIn();
   expect(await healing).toMatchObject({ kind: 'healed', shards: 64 });
   expect((await real.shards()).every(({ whole }) => whole)).toBe(true);
