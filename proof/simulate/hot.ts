@@ -187,7 +187,7 @@ export class Hot {
     const fits = more === 0 || (state === 'open' && !this.short(command.orgId, hold.tokenId, more));
     const amount = fits ? hold.amount + more : hold.amount;
     this.keep(org, command, { amount, hold, nowMs });
-    return `${fits ? 'extended' : 'short'} ${amount}`;
+    return `${fits || state !== 'open' ? 'extended' : 'short'} ${amount}`;
   }
 
   /** It was not extended after all: what a member has left could not be known, so nothing more was set aside. */

@@ -237,6 +237,7 @@ export interface ExtendCommand {
 }
 
 export type ExtendAnswer =
+  /** `amount` is what it holds now; while it is being filled what it held before: ask again. */
   | { readonly kind: 'extended'; readonly amount: MicroCredits }
   /** The lease and the floor were renewed, the hold stays as it was: there is no more to set aside. */
   | { readonly kind: 'short'; readonly amount: MicroCredits }

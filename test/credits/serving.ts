@@ -58,7 +58,7 @@ export function describeServing(under: () => Opened): void {
       await moveTo(store, '41', 'serving');
       expect(await late.rehold(lost, 20)).toEqual({ kind: 'held' });
       expect(await late.extend(running, 30, { floor: micro(5) })).toEqual({ kind: 'extended', amount: 30 });
-      expect(await late.extend(running, 31)).toEqual({ kind: 'short', amount: 30 });
+      expect(await late.extend(running, 31)).toEqual({ kind: 'extended', amount: 30 });
       expect(await late.settle(ended, 7)).toMatchObject({ kind: 'settled', repeated: false });
       expect(await store.pending(late.orgId, [ended])).toMatchObject({ ids: [ended] });
       await wait(40);

@@ -137,7 +137,8 @@ function extend(shard: Shard, command: ExtendCommand, nowMs: number): ExtendAnsw
   // A late copy of an older heartbeat must not put its older note over a newer one.
   const note = command.floor >= held.floor ? command.note : held.note;
   setHold(org, token, command.requestId, { tokenId: held.tokenId, amount, floor, deadlineMs, note });
-  return { kind: fits ? 'extended' : 'short', amount };
+  // While it is filled nobody knows what is left: that is no reason to say that nothing is.
+  return { kind: fits || state !== 'open' ? 'extended' : 'short', amount };
 }
 
 function settle(shard: Shard, stream: Stream, command: SettleCommand, nowMs: number): SettleAnswer {

@@ -1,7 +1,7 @@
 -- extend: renews the lease of a running request, raises its floor and may raise its hold.
 -- head: the new total amount; a lower or equal one only renews the lease, floor, lease in ms, request id.
 -- given: the note.
--- Answers: extended amount · short amount (renewed, but no more could be set aside) · gone · keys token-id… · epoch
+-- Answers: extended amount (while it is filled the old one) · short amount (renewed, but no more could be set aside) · gone · keys token-id… · epoch
 -- Safe to repeat: amount and floor only grow to what is asked, never by it; the deadline never goes back.
 local function extend(shard, o, t, head, given)
   local state = stateAt(shard, o)
@@ -25,5 +25,6 @@ local function extend(shard, o, t, head, given)
   writeHold(shard, o, t, id, {
     token = token, more = more, open = 0, state = running, amount = held + more, least = least, note = note, lease = lease,
   })
-  return { fits and 'extended' or 'short', text(held + more) }
+  -- While it is filled nobody knows what is left: that is no reason to say that nothing is.
+  return { (fits or state ~= 'open') and 'extended' or 'short', text(held + more) }
 end
