@@ -65,7 +65,7 @@ export function newShard(name: string): Shard {
   return { name, state: 'absent', serving: false, expected, wanted, epoch: '', ...kept };
 }
 
-/** In a shard that serves, the organization of an id, of its own or of a token, when that is still to be loaded. */
+/** In a shard that serves: whether this organization or token is still to be loaded. While nobody is named, everybody is. */
 export function isExpected(shard: Shard, id: OrgId | TokenId): boolean {
   return shard.state === 'open' && shard.serving && (shard.expected === undefined || shard.expected.has(id));
 }
