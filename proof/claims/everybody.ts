@@ -32,7 +32,6 @@ export function gather(url: string, customers: readonly Customer[], random: Rand
       { url, token, random },
       { prefix: `everybody-${asked++}`, atOnce: 1, most: 1, plan: (chance) => planOf('embedding', chance) },
     );
-    while (one.entries[0]?.endedMs === 0) await sleep(5);
     await one.stop();
     entries.push(...one.entries);
     return one.entries[0]?.result?.status ?? 0;
