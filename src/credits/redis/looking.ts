@@ -7,7 +7,7 @@ const EPOCHS = keyParts(allShards.map((shard) => `{${shard}}:epoch`));
 
 /**
  * One short text that is another one as soon as anything changes about the shards of a server. Every process looks several
- * times a second, and to read and understand all epochs costs three times as much. Undefined: they have to be read.
+ * times a second, and mostly all is as it was; then nothing more is read. Undefined: the epochs have to be read.
  */
 export function createLook(): (link: Link) => Promise<string | undefined> {
   const script = lookScript();

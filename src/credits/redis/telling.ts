@@ -103,7 +103,7 @@ function namesOf(accounts: readonly ExpectedOrg[]): readonly (readonly [orgs: st
     calls.push([orgs, tokens]);
     [orgs, tokens, named] = ['', '', 0];
   }
-  // Also when there is nobody: that all names are said is said with the last of them.
+  // Also when there is nobody: that there are names to look at is said with each of these calls.
   return named > 0 || calls.length === 0 ? [...calls, [orgs, tokens]] : calls;
 }
 

@@ -9,7 +9,7 @@ local function stateOf(key, life)
 end
 
 -- In a shard that serves: the organization of an id, of its own or of a token, when that is still to be loaded. Without the word
--- that says that all names are here nobody is known to be loaded.
+-- that is written beside the names nobody is known to be loaded: they were never said, or are lost.
 local function expectedIn(expected, id)
   local kept = call('HMGET', expected, 'all', id)
   return kept[2] or not kept[1] and ''
