@@ -101,7 +101,7 @@ async function put(store: CreditStore, { verb, command }: Call): Promise<Answer>
     case 'transition':
       return { kind: (await store.transition(command.shard, command.from, command.to)) ? 'moved' : 'lost' };
     case 'expect':
-      await store.expect(command.shard, command.accounts);
+      if (!(await store.expect(command.shard, command.accounts))) throw new Error('names were lost, and nobody here deletes any');
       return { kind: 'expected' };
     case 'load':
       await store.load(command.shard, command.orgs, command.epoch);

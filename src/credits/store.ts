@@ -83,8 +83,11 @@ export interface CreditStore {
    */
   transition(shard: string, from: ShardState, to: 'filling' | 'serving' | 'open'): Promise<boolean>;
 
-  /** While a shard is filling: names organizations with all their tokens that are still to be loaded. */
-  expect(shard: string, accounts: readonly ExpectedOrg[]): Promise<void>;
+  /**
+   * While a shard is filling: names organizations with all their tokens that are still to be loaded. False when names were lost,
+   * those said before among them: no others are taken until it is filled anew, and it must not serve before all of it is loaded.
+   */
+  expect(shard: string, accounts: readonly ExpectedOrg[]): Promise<boolean>;
 
   /** Organizations that somebody asked for while they were expected, each answered once: they are to be loaded first. */
   wanted(shard: string, limit: number): Promise<readonly OrgId[]>;

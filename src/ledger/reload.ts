@@ -37,6 +37,7 @@ export async function reload(parts: Reload): Promise<number> {
   const { store, shards, openFromMs } = parts;
   const work = createWork();
   const loaded = new Set<string>();
+  const unnamed = new Set<ShardState>();
   const opening = new Map<string, Promise<void>>();
   const completing: Promise<void>[] = [];
   const wanted = serveWanted(parts, work, loaded);
@@ -45,7 +46,7 @@ export async function reload(parts: Reload): Promise<number> {
   await inTurns(shards, NAMED_AT_ONCE, (shard) =>
     work.doing(async () => {
       if (shard.state !== 'filling') return;
-      await name(parts, shard);
+      if (!(await name(parts, shard))) return void unnamed.add(shard);
       const open = async (): Promise<void> => {
         await gatewaysHadTheirTime;
         if (work.lost.aborted) return;
@@ -59,16 +60,24 @@ export async function reload(parts: Reload): Promise<number> {
     }),
   );
   const serving = Promise.all(opening.values()).then(() => {
-    if (early > 0) parts.onServing?.(opening.size);
+    if (early > 0 && unnamed.size === 0) parts.onServing?.(opening.size);
   });
   // One that cannot be loaded keeps no other from being loaded; several, and it is not their fault.
   await inTurns(shards, LOADED_AT_ONCE, (shard) =>
     work.doing(async () => {
-      if (shard.state === 'filling' && !opening.has(shard.shard)) return;
+      const [isUnnamed, openedBefore] = [unnamed.has(shard), opening.get(shard.shard)];
+      if (shard.state === 'filling' && !openedBefore && !isUnnamed) return;
       const count = await fill(parts, shard, wanted.calm);
       orgs += count;
       loaded.add(shard.shard);
-      completing.push(work.doing(() => complete(store, shard, opening.get(shard.shard))));
+      completing.push(
+        work.doing(async () => {
+          await (isUnnamed ? gatewaysHadTheirTime : openedBefore);
+          if (isUnnamed && work.lost.aborted) return;
+          // All of it is loaded. When it served before that, nobody is expected from now on; else it is opened for all.
+          await store.transition(shard.shard, isUnnamed ? shard : { ...shard, state: 'open', whole: false }, 'open');
+        }),
+      );
     }),
   );
   await Promise.all([serving, ...completing]);
@@ -77,12 +86,13 @@ export async function reload(parts: Reload): Promise<number> {
   return orgs;
 }
 
-async function name({ db, store, lease }: Reload, { shard }: ShardState): Promise<void> {
+/** False when names were lost meanwhile: such a shard opens when all of it is loaded. */
+async function name({ db, store, lease }: Reload, { shard }: ShardState): Promise<boolean> {
   for (let after = ''; ; ) {
     const page = await readNames(db, shard, after, NAMES_PAGE);
-    await store.expect(shard, page);
+    if (!(await store.expect(shard, page))) return false;
     const last = page.at(-1);
-    if (!last || page.length < NAMES_PAGE) return;
+    if (!last || page.length < NAMES_PAGE) return true;
     after = last.orgId;
     await lease();
   }
@@ -100,12 +110,6 @@ async function fill({ db, store, lease, pageSize = PAGE }: Reload, { shard, epoc
     after = last.terms.orgId;
     await lease();
   }
-}
-
-/** All of it is loaded. When it served before that, nobody is expected from now on; else it was opened for all. */
-async function complete(store: CreditStore, shard: ShardState, opening: Promise<void> | undefined): Promise<void> {
-  await opening;
-  await store.transition(shard.shard, { ...shard, state: 'open', whole: false }, 'open');
 }
 
 interface Wanted {

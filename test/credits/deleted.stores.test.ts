@@ -100,6 +100,29 @@ describe('a deleted token', () => {
   });
 });
 
+test('names that are deleted between two that are said open nobody: whoever was named before would be open with an older balance', async () => {
+  const [before, after] = [await createSubject(store, { shard: 52, avail: 900 }), await createSubject(store, { shard: 52, avail: 900 })];
+  const { shard } = before;
+  await moveTo(store, shard, 'filling');
+  expect(await store.expect(shard, [{ orgId: before.orgId, tokenIds: [before.tokenId] }])).toBe(true);
+  await command(server.port, 'DEL', `{${shard}}:expected`);
+  expect(await store.expect(shard, [{ orgId: after.orgId, tokenIds: [after.tokenId] }])).toBe(false);
+  await moveTo(store, shard, 'serving');
+  for (const one of [before, after]) expect(await one.hold(1)).toMatchObject({ kind: 'unavailable', reason: 'not_loaded' });
+  const snapshot = (one: Subject) => ({
+    ...{ terms: orgTerms(one.orgId), balance: balanceOf(100, { balanceVersion: 3 }) },
+    tokens: [{ terms: tokenTerms(one.tokenId, one.orgId), use: { tokenId: one.tokenId, used: [] } }],
+  });
+  await store.load(shard, [snapshot(before), snapshot(after)]);
+  await moveTo(store, shard, 'open');
+  for (const one of [before, after]) expect(await one.hold(1)).toMatchObject({ kind: 'held', remaining: 99 });
+
+  // In the next life names are taken again.
+  await moveTo(store, shard, 'filling');
+  expect(await store.expect(shard, [{ orgId: after.orgId, tokenIds: [after.tokenId] }])).toBe(true);
+  await moveTo(store, shard, 'open');
+});
+
 test('what the shard was told may itself be deleted or nonsense: everything goes on by what is kept of each', async () => {
   for (const nonsense of [['DEL'], ['SET', 'x'], ['HSET', org.orgId, '-5']]) {
     const [verb = '', ...rest] = nonsense;

@@ -164,6 +164,32 @@ test('whoever takes over finds a shard that serves, and loads those who are stil
   expect(await spendable(real, one.orgId)).toBe(900);
 });
 
+test('a shard whose names were lost opens when all of it is loaded, and not before gateways had their time', async () => {
+  const [one, other] = await neighbours();
+  const shard = shardOf(one.orgId);
+  const store = createEmbeddedStore();
+  const moves: string[] = [];
+  const [told, healedMs] = [[] as number[], performance.now()];
+  const healing = createHeal({
+    ...{ db: books.db, owner: 'test', reholdMs: 300, onServing: ({ shards }) => void told.push(shards) },
+    store: {
+      ...store,
+      expect: async (name, accounts) => name !== shard && store.expect(name, accounts),
+      transition: async (name, from, to) => {
+        const moved = await store.transition(name, from, to);
+        if (name === shard && moved) moves.push(to);
+        if (name === shard && to === 'open') expect(performance.now() - healedMs).toBeGreaterThanOrEqual(290);
+        return moved;
+      },
+    },
+  });
+  expect(await healing.step()).toMatchObject({ kind: 'healed', shards: 64 });
+  expect(moves).toEqual(['filling', 'open']);
+  expect(told).toEqual([]);
+  expect((await store.shards()).every(({ whole }) => whole)).toBe(true);
+  for (const { orgId } of [one, other]) expect(await spendable(store, orgId)).toBe(1_000);
+});
+
 test('the books of somebody who is still to be loaded are not wrong, only looked at a moment later', async () => {
   const [one] = await neighbours();
   const { store, real, letIn } = slowFor(one);

@@ -104,6 +104,7 @@ function telling(
       if (one.state !== 'filling') throw new StoreUnavailable('not_loaded', `shard ${name} is not being filled`);
       one.expected ??= new Map();
       for (const { orgId, tokenIds } of accounts) for (const id of [orgId, ...tokenIds]) one.expected.set(id, orgId);
+      return true;
     },
     wanted: async (name, limit) => {
       checkWhole('limit', limit, 10_000);

@@ -50,8 +50,10 @@ export function createTelling(
       for (const texts of namesOf(accounts)) {
         const command = { shard, verb: 'expect', keys: [], fields: '', texts } as const;
         const reply = orThrow(await ask(command, (answer) => answer), `naming organizations of shard ${shard}`);
+        if (reply[0] === 'lost') return false;
         if (reply[0] !== 'expected') throw new StoreUnavailable('broken', `naming organizations of shard ${shard}`);
       }
+      return true;
     },
     wanted: async (shard, limit) => {
       checkShard(shard);

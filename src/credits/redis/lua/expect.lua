@@ -3,7 +3,7 @@
 -- ARGV[1] expected epoch
 -- ARGV[2] ids of organizations, one after the other, text
 -- ARGV[3] ids of tokens, each with that of its organization behind it, text
--- Answers: expected · open (not being filled) · epoch
+-- Answers: expected · lost (so are names that were said before, and none are taken any more in this life) · open (not being filled) · epoch
 -- Safe to repeat: whoever was loaded meanwhile is loaded once more.
 local no = closed(KEYS, ARGV, 'filling')
 if no then return no end
@@ -17,5 +17,6 @@ for at = 1, #tokens, 38 do
   named[count + 1], named[count + 2], count = sub(tokens, at, at + 17), sub(tokens, at + 18, at + 37), count + 2
 end
 ours(KEYS.expected)
+if call('HEXISTS', KEYS.expected, 'begun') == 0 then return { 'lost' } end
 for at = 1, count, 4000 do call('HSET', KEYS.expected, unpack(named, at, math.min(at + 3999, count))) end
 return { 'expected' }

@@ -24,5 +24,7 @@ end
 local time, before = call('TIME'), digits(match(stored, '^(%d+):') or '0')
 local number = math.max(tonumber(time[1]) * 1000000 + tonumber(time[2]), before + 1)
 call('UNLINK', KEYS.expected, KEYS.wanted)
+-- Names are added only to this: when it is deleted, those that were said before are too.
+call('HSET', KEYS.expected, 'begun', '')
 call('SET', KEYS[1], text(number) .. rest .. ':filling')
 return { 'moved' }
