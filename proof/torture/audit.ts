@@ -83,7 +83,7 @@ export async function auditEntries(
   return audit;
 }
 
-interface About {
+export interface About {
   readonly entry: Entry;
   readonly rows: readonly Row[];
   readonly seen: readonly Seen[];
@@ -147,7 +147,7 @@ function checkRows(audit: Audit, about: About): void {
 }
 
 /** What the request must have cost: one amount, or after a crash or a client that left, the two ends. */
-function bounds({ entry, seen, allowed }: About): [number, number] {
+export function bounds({ entry, seen, allowed }: About): [number, number] {
   const { plan } = entry;
   const last = seen.at(-1);
   if (!last) return [0, 0];
@@ -158,7 +158,10 @@ function bounds({ entry, seen, allowed }: About): [number, number] {
   const left = Math.max(exact, verdictOf(entry, last, true));
   // Whoever dies before the upstream's last words has its own count of what was asked and delivered.
   const most = allowed.crash && plan.stream ? Math.max(left, verdictOf(entry, beforeUsage(last), true)) : left;
-  return [allowed.crash ? crashFloor(entry) : atLeast(entry, last), most];
+  if (allowed.crash) return [crashFloor(entry), most];
+  // All of the answer may have been there before anybody noticed that its client was gone; and then its report is believed,
+  // although what the client had read by then would count for more.
+  return [Math.min(atLeast(entry, last), exact), most];
 }
 
 function verdictOf(entry: Entry, seen: Seen, left: boolean): number {
