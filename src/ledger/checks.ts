@@ -20,20 +20,9 @@ export interface Check {
 const fault = (subject: string, expected: string, found: string, sentence: string): string =>
   `select (${subject})::text as subject, (${expected})::text as expected, (${found})::text as found, ${sentence} as sentence`;
 
-const SUMS = [
-  'requests',
-  'errors',
-  'input',
-  'cached_input',
-  'output',
-  'reasoning',
-  'audio',
-  'images',
-  'seconds',
-  'characters',
-  'cost',
-  'operator_loss',
-];
+/** What the rows have by the same names; they are summed where they lie, which several processes of Postgres can share. */
+const SUMMED = ['input', 'cached_input', 'output', 'reasoning', 'images', 'seconds', 'characters', 'cost', 'operator_loss'];
+const SUMS = ['requests', 'errors', ...SUMMED, 'audio'];
 
 /** What the rows of months that are gone added up to. A month that is only sealed still has its rows. */
 const PAST = '(select s.* from usage_past_sums s join usage_past_months m on m.month = s.month and m.gone_at is not null)';
@@ -95,10 +84,11 @@ export const CHECKS: readonly Check[] = [
     name: 'rollups_equal_rows',
     counted: 'select count(*) from usage_records',
     sql: `with r as (select org_id, day, token_id, model, endpoint, ${SUMS.map((sum) => `sum(${sum}) as ${sum}`).join(', ')}
-        from (select org_id, day, token_id, model, endpoint, 1 as requests, (status in ('failed', 'rejected'))::int as errors, input, cached_input,
-            output, reasoning, audio_input + audio_output as audio, images, seconds, characters, cost, operator_loss from usage_records
-          union all select p.org_id, p.day, p.token_id, p.model, p.endpoint, p.requests, p.errors, p.input, p.cached_input, p.output, p.reasoning,
-            p.audio, p.images, p.seconds, p.characters, p.cost, p.operator_loss from ${PAST} p) kept
+        from (select org_id, day, token_id, model, endpoint, count(*) as requests, count(*) filter (where status in ('failed', 'rejected')) as errors,
+            ${SUMMED.map((sum) => `sum(${sum}) as ${sum}`).join(', ')}, sum(audio_input + audio_output) as audio
+            from usage_records group by org_id, day, token_id, model, endpoint
+          union all select p.org_id, p.day, p.token_id, p.model, p.endpoint, p.requests, p.errors,
+            ${SUMMED.map((sum) => `p.${sum}`).join(', ')}, p.audio from ${PAST} p) kept
         group by org_id, day, token_id, model, endpoint)
       ${fault('org_id', 'coalesce(r.cost, 0)', 'coalesce(s.cost, 0)', `format('%s on %s (%s, %s): the sums say %s requests for %s, the rows %s for %s', org_id, day, token_id, model, coalesce(s.requests, 0), coalesce(s.cost, 0), coalesce(r.requests, 0), coalesce(r.cost, 0))`)}
       from usage_rollups s full join r using (org_id, day, token_id, model, endpoint)
@@ -182,6 +172,12 @@ export const CHECKS: readonly Check[] = [
   },
 ];
 
+/** `n` or `n/d`, as a number; nothing when it is neither. */
+const fractionOf = (text: string): string =>
+  `case when ${text} like '%/%' then split_part(${text}, '/', 1)::numeric(60, 30) / nullif(split_part(${text}, '/', 2)::numeric, 0) else ${text}::numeric end`;
+
+const SAID = `coalesce(ceil(exact - error)::text, 'nothing that can be read')`;
+
 /**
  * What each row costs by its own breakdown. Fractions like 1/3 are not exact here, so such a row is named only when it is
  * off by more than their error. With many rows every `$1`-th is looked at.
@@ -189,17 +185,15 @@ export const CHECKS: readonly Check[] = [
 export const PRICES: Check = {
   name: 'prices_recompute',
   counted: `select count(*) from usage_records where ('x' || right(request_id::text, 6))::bit(24)::int % $1::int = 0`,
-  sql: `with sample as (
-      select request_id, org_id, cost + operator_loss as cost, breakdown from usage_records
-      where ('x' || right(request_id::text, 6))::bit(24)::int % $1::int = 0 and not ('note_unreadable' = any (flags))
-    ), priced as (
-      select s.request_id, s.org_id, s.cost, coalesce((
-        select sum((l ->> 'quantity')::numeric * split_part(l ->> 'rate', '/', 1)::numeric(60, 30) / coalesce(nullif(split_part(l ->> 'rate', '/', 2), ''), '1')::numeric)
-        from json_array_elements(s.breakdown -> 'lines') l), 0)
-        * split_part(s.breakdown ->> 'times', '/', 1)::numeric(60, 30) / coalesce(nullif(split_part(s.breakdown ->> 'times', '/', 2), ''), '1')::numeric as exact,
-        case when s.breakdown::text like '%/%' then 0.000000001 else 0 end as error
-      from sample s
+  sql: `with priced as (
+      select r.request_id, r.cost + r.operator_loss as cost, coalesce(p.sum, 0) * ${fractionOf('b.times')} as exact,
+        case when r.breakdown::text like '%/%' then 0.000000001 else 0 end as error
+      from usage_records r
+      left join lateral json_to_record(case when json_typeof(r.breakdown) = 'object' then r.breakdown end) b (times text, lines json) on true
+      left join lateral (select sum(l.quantity * ${fractionOf('l.rate')}) as sum
+        from json_to_recordset(case when json_typeof(b.lines) = 'array' then b.lines end) l (quantity numeric, rate text)) p on true
+      where ('x' || right(r.request_id::text, 6))::bit(24)::int % $1::int = 0 and not ('note_unreadable' = any (r.flags))
     )
-    ${fault(`'req_' || replace(request_id::text, '-', '')`, 'ceil(exact - error)', 'cost', `format('request %s was charged %s, its breakdown makes %s', 'req_' || replace(request_id::text, '-', ''), cost, ceil(exact - error))`)}
+    ${fault(`'req_' || replace(request_id::text, '-', '')`, SAID, 'cost', `format('request %s was charged %s, its breakdown makes %s', 'req_' || replace(request_id::text, '-', ''), cost, ${SAID})`)}
     from priced where cost not between least(ceil(exact - error), 999999999999999) and least(ceil(exact + error), 999999999999999)`,
 };

@@ -160,4 +160,21 @@ describe('reconcile', () => {
     await damage(books.url, mend);
     expect((await reconcile({ db: books.db })).findings).toEqual([]);
   });
+
+  test.each([
+    ['[]', 'nothing that can be read'],
+    ['{}', 'nothing that can be read'],
+    ['{"times":"1"}', '0'],
+    ['{"times":"1","lines":{"meter":"input"}}', '0'],
+    ['{"times":"1","lines":[{"meter":"input","quantity":5,"rate":"1/0"}]}', '0'],
+    ['{"times":"1/0","lines":[{"meter":"input","quantity":5,"rate":"1"}]}', 'nothing that can be read'],
+    ['{"times":"4/3","lines":[{"meter":"input","quantity":7,"rate":"2/3"}]}', '7'],
+  ])('prices_recompute: a breakdown that became %s makes %s', async (breakdown, made) => {
+    await damage(books.url, `create table was as select breakdown from usage_records where cost = 5`);
+    await damage(books.url, `update usage_records set breakdown = '${breakdown}'::json where cost = 5`);
+    const { findings } = await reconcile({ db: books.db });
+    expect(findings).toMatchObject([{ check: 'prices_recompute', expected: made, found: '5' }]);
+    await damage(books.url, `update usage_records set breakdown = (select breakdown from was) where cost = 5; drop table was`);
+    expect((await reconcile({ db: books.db })).findings).toEqual([]);
+  });
 });
