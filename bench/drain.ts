@@ -3,16 +3,11 @@
 // TEST_DATABASE_URL=… to measure a server with your own settings.
 
 import { type Database, openDatabase } from '../src/db/client.js';
-import { type ChargeEvent, textUsage } from '../src/domain/charge.js';
-import { newOrgId, newRequestId, newTokenId, type OrgId, type TokenId } from '../src/domain/ids.js';
+import { newOrgId, newTokenId } from '../src/domain/ids.js';
 import { postCharges, postGrant } from '../src/ledger/post.js';
 import { reconcile } from '../src/ledger/reconcile.js';
 import { freshDatabase, startPostgres } from '../test/support/postgres.js';
-
-interface Customer {
-  readonly orgId: OrgId;
-  readonly tokenId: TokenId;
-}
+import { type Customer, chargeOf } from './charges.js';
 
 const batches = Number(process.argv[2] ?? 12);
 const server = await startPostgres();
@@ -81,42 +76,5 @@ async function makeCustomers(to: Database, count: number): Promise<Customer[]> {
 function event(customers: readonly Customer[], i: number): string {
   const customer = customers[i % customers.length] ?? customers[0];
   if (!customer) throw new Error('no customers');
-  const row: ChargeEvent = {
-    request_id: newRequestId(),
-    org_id: customer.orgId,
-    token_id: customer.tokenId,
-    kind: 'final',
-    status: 'complete',
-    model: i % 3 === 0 ? 'gpt-4o' : 'gpt-4o-mini',
-    served_model: 'gpt-4o-mini-2024-07-18',
-    endpoint: 'chat.completions',
-    upstream: 'openai',
-    stream: i % 2 === 0,
-    http_status: 200,
-    cost: 3_066,
-    held: 60_000,
-    debt: false,
-    operator_loss: 0,
-    source: 'upstream',
-    usage: { ...textUsage(1_204, 310), cached_input: 800 },
-    price_version: '8c1f2b6a9d0e4f73',
-    breakdown: {
-      lines: [
-        { meter: 'input', quantity: 404, rate: '3/2' },
-        { meter: 'cached_input', quantity: 800, rate: '3/4' },
-        { meter: 'output', quantity: 310, rate: '6' },
-      ],
-      times: '1',
-    },
-    client_request_id: null,
-    end_user: 'user-1',
-    agent: null,
-    conversation: null,
-    finish_reason: 'stop',
-    latency_ms: 840,
-    ttft_ms: 210,
-    flags: [],
-    attempts: 1,
-  };
-  return JSON.stringify(row);
+  return chargeOf(customer, { model: i % 3 === 0 ? 'gpt-4o' : 'gpt-4o-mini', stream: i % 2 === 0, endUser: 'user-1' });
 }

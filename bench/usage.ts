@@ -2,8 +2,7 @@
 // `node --import tsx bench/usage.ts [rows]`; TEST_DATABASE_URL=… to measure a server with your own settings.
 
 import { type Database, openDatabase } from '../src/db/client.js';
-import type { ChargeEvent } from '../src/domain/charge.js';
-import { newOrgId, newRequestId, newTokenId, type OrgId, type TokenId } from '../src/domain/ids.js';
+import { newOrgId, newTokenId, type TokenId } from '../src/domain/ids.js';
 import { postCharges } from '../src/ledger/post.js';
 import { ALL_USAGE, type BucketQuestion, readBuckets } from '../src/usage/buckets.js';
 import { readDay } from '../src/usage/day.js';
@@ -14,6 +13,7 @@ import { readMonth } from '../src/usage/month.js';
 import { readRecent } from '../src/usage/recent.js';
 import { sumLogs } from '../src/usage/sumLogs.js';
 import { freshDatabase, startPostgres } from '../test/support/postgres.js';
+import { chargeOf } from './charges.js';
 
 const ROWS = Number(process.argv[2] ?? 1_000_000);
 const DAYS = 30;
@@ -129,26 +129,14 @@ async function writes(): Promise<void> {
 async function batches(): Promise<number> {
   const times: number[] = [];
   for (let i = 0; i < 8; i++) {
-    const events = Array.from({ length: 4_000 }, (_, n) => JSON.stringify(charge(tokens[n % TOKENS] as TokenId, n)));
+    const events = Array.from({ length: 4_000 }, (_, n) =>
+      chargeOf({ orgId, tokenId: tokens[n % TOKENS] as TokenId }, { model: `model-${n % 40}`, stream: true, endUser: null }),
+    );
     const started = performance.now();
     await postCharges(db, events);
     times.push(performance.now() - started);
   }
   return times.sort((a, b) => a - b)[4] ?? 0;
-}
-
-function charge(tokenId: TokenId, n: number): ChargeEvent {
-  return {
-    ...{ request_id: newRequestId(), org_id: orgId as OrgId, token_id: tokenId, kind: 'final', status: 'complete' },
-    ...{ model: `model-${n % 40}`, served_model: 'm', endpoint: '/chat/completions', upstream: 'first', stream: true, http_status: 200 },
-    ...{ cost: 0, held: 0, debt: false, operator_loss: 0, source: 'upstream', price_version: 'bench', attempts: 1, latency_ms: 1_000 },
-    usage: {
-      ...{ input: 100, cached_input: 0, cache_write_5m: 0, cache_write_1h: 0, output: 10, reasoning: 0 },
-      ...{ audio_input: 0, audio_output: 0, images: 0, seconds: 0, characters: 0 },
-    },
-    breakdown: { lines: [], times: '1' },
-    ...{ client_request_id: null, end_user: null, agent: null, conversation: null, finish_reason: 'stop', ttft_ms: 200, flags: [] },
-  };
 }
 
 async function fill(): Promise<void> {
