@@ -172,9 +172,14 @@ export const CHECKS: readonly Check[] = [
   },
 ];
 
-/** `n` or `n/d`, as a number; nothing when it is neither. */
+const isShort = (text: string): string => `length(${text}) <= 400`;
+/** Divided with at least this many places behind the point. */
+const PLACES = `1.${'0'.repeat(30)}`;
+
+/** `n` or `n/d` as a number, with terms as long as a price may have; nothing when it is neither. */
 const fractionOf = (text: string): string =>
-  `case when ${text} like '%/%' then split_part(${text}, '/', 1)::numeric(60, 30) / nullif(split_part(${text}, '/', 2)::numeric, 0) else ${text}::numeric end`;
+  `case when ${text} ~ '^[0-9]+$' and ${isShort(text)} then ${text}::numeric when ${text} ~ '^[0-9]+/[0-9]+$' and ${isShort(text)}
+    then split_part(${text}, '/', 1)::numeric * ${PLACES} / nullif(split_part(${text}, '/', 2)::numeric, 0) end`;
 
 const SAID = `coalesce(ceil(exact - error)::text, 'nothing that can be read')`;
 
@@ -186,12 +191,14 @@ export const PRICES: Check = {
   name: 'prices_recompute',
   counted: `select count(*) from usage_records where ('x' || right(request_id::text, 6))::bit(24)::int % $1::int = 0`,
   sql: `with priced as (
-      select r.request_id, r.cost + r.operator_loss as cost, coalesce(p.sum, 0) * ${fractionOf('b.times')} as exact,
+      select r.request_id, r.cost + r.operator_loss as cost, case when p.unread = 0 then coalesce(p.sum, 0) * ${fractionOf('b.times')} end as exact,
         case when r.breakdown::text like '%/%' then 0.000000001 else 0 end as error
       from usage_records r
       left join lateral json_to_record(case when json_typeof(r.breakdown) = 'object' then r.breakdown end) b (times text, lines json) on true
-      left join lateral (select sum(l.quantity * ${fractionOf('l.rate')}) as sum
-        from json_to_recordset(case when json_typeof(b.lines) = 'array' then b.lines end) l (quantity numeric, rate text)) p on true
+      left join lateral (select sum(l.price) as sum, count(*) - count(l.price) as unread
+        from (select case when quantity ~ '^[0-9]{1,20}$' then quantity::numeric end * ${fractionOf('rate')} as price
+          from json_array_elements(case when json_typeof(b.lines) = 'array' then b.lines end) line,
+            lateral (select line ->> 'quantity', line ->> 'rate' offset 0) x (quantity, rate)) l) p on true
       where ('x' || right(r.request_id::text, 6))::bit(24)::int % $1::int = 0 and not ('note_unreadable' = any (r.flags))
     )
     ${fault(`'req_' || replace(request_id::text, '-', '')`, SAID, 'cost', `format('request %s was charged %s, its breakdown makes %s', 'req_' || replace(request_id::text, '-', ''), cost, ${SAID})`)}

@@ -96,6 +96,8 @@ test('each audit line covers the one before it', async () => {
   expect(rows.slice(1).map((row) => row.previous_hash)).toEqual(rows.slice(0, -1).map((row) => row.hash));
 });
 
+const UNREAD = 'nothing that can be read';
+
 describe('reconcile', () => {
   test('finds nothing in good books, and says what it looked at', async () => {
     const report = await reconcile({ db: books.db });
@@ -162,14 +164,20 @@ describe('reconcile', () => {
   });
 
   test.each([
-    ['[]', 'nothing that can be read'],
-    ['{}', 'nothing that can be read'],
-    ['{"times":"1"}', '0'],
-    ['{"times":"1","lines":{"meter":"input"}}', '0'],
-    ['{"times":"1","lines":[{"meter":"input","quantity":5,"rate":"1/0"}]}', '0'],
-    ['{"times":"1/0","lines":[{"meter":"input","quantity":5,"rate":"1"}]}', 'nothing that can be read'],
-    ['{"times":"4/3","lines":[{"meter":"input","quantity":7,"rate":"2/3"}]}', '7'],
-  ])('prices_recompute: a breakdown that became %s makes %s', async (breakdown, made) => {
+    [UNREAD, '[]'],
+    [UNREAD, '{}'],
+    ['0', '{"times":"1"}'],
+    ['0', '{"times":"1","lines":{"meter":"input"}}'],
+    [UNREAD, '{"times":"1","lines":[{"meter":"input","quantity":5,"rate":"1/0"}]}'],
+    [UNREAD, '{"times":"1","lines":[{"meter":"input","quantity":5,"rate":"1"},{"meter":"output","quantity":"many","rate":"1"}]}'],
+    [UNREAD, '{"times":"1","lines":[{"meter":"input","quantity":5,"rate":"dear"}]}'],
+    [UNREAD, '{"times":"1","lines":[5, null, []]}'],
+    [UNREAD, '{"times":"twice","lines":[{"meter":"input","quantity":5,"rate":"1"}]}'],
+    [UNREAD, '{"times":"1/0","lines":[{"meter":"input","quantity":5,"rate":"1"}]}'],
+    ['7', '{"times":"4/3","lines":[{"meter":"input","quantity":7,"rate":"2/3"}]}'],
+    ['7', `{"times":"4/3","lines":[{"meter":"input","quantity":7,"rate":"2${'0'.repeat(60)}/3${'0'.repeat(60)}"}]}`],
+    [UNREAD, `{"times":"1","lines":[{"meter":"input","quantity":7,"rate":"${'9'.repeat(401)}"}]}`],
+  ])('prices_recompute: a breakdown that became something else makes %s (%#)', async (made, breakdown) => {
     await damage(books.url, `create table was as select breakdown from usage_records where cost = 5`);
     await damage(books.url, `update usage_records set breakdown = '${breakdown}'::json where cost = 5`);
     const { findings } = await reconcile({ db: books.db });
