@@ -130,9 +130,10 @@ export const CHECKS: readonly Check[] = [
     name: 'allowance_counters',
     counted: 'select count(*) from allowance_use',
     sql: `with given as (
-        select r.org_id, date_trunc('month', r.day)::date as month, r.model as meter, sum((l ->> 'quantity')::bigint) as used
-        from usage_records r cross join lateral json_array_elements(r.breakdown -> 'lines') l
-        where r.endpoint like 'meter:%' and l ->> 'rate' = '0' group by 1, 2, 3)
+        select r.org_id, date_trunc('month', r.day)::date as month, r.model as meter, sum((l ->> 'quantity')::numeric) as used
+        from usage_records r
+          cross join lateral json_array_elements(case when json_typeof(r.breakdown -> 'lines') = 'array' then r.breakdown -> 'lines' end) l
+        where r.endpoint like 'meter:%' and l ->> 'rate' = '0' and l ->> 'quantity' ~ '^[0-9]{1,20}$' group by 1, 2, 3)
       ${fault(`org_id || ' ' || meter`, 'coalesce(g.used, 0)', 'coalesce(u.used, 0)', `format('organization %s counts %s free units of %s in the month of %s, its rows make %s', org_id, coalesce(u.used, 0), meter, month, coalesce(g.used, 0))`)}
       from allowance_use u full join given g using (org_id, month, meter)
       where coalesce(g.used, 0) > coalesce(u.used, 0) or coalesce(g.used, 0) < coalesce(u.used, 0) and not exists (

@@ -205,6 +205,16 @@ describe.each([
       expect((await findings(shop.db)).join()).toContain('free units of trace');
       await count(-by);
     }
+    const [row] = await shop.db.query<{ breakdown: string }>('select breakdown::text from usage_records where org_id = $1', [
+      customer.orgId,
+    ]);
+    const become = (breakdown: string) =>
+      shop.db.query('update usage_records set breakdown = $2::text::json where org_id = $1', [customer.orgId, breakdown]);
+    for (const wrong of ['[]', '{"lines":{}}', '{"lines":[7]}', '{"times":"1","lines":[{"meter":"trace","quantity":"many","rate":"0"}]}']) {
+      await become(wrong);
+      expect((await findings(shop.db)).join(), wrong).toContain('free units of trace');
+    }
+    await become(row?.breakdown ?? '');
     expect(await findings(shop.db)).toEqual([]);
   });
 
