@@ -164,16 +164,23 @@ test('whoever takes over finds a shard that serves, and loads those who are stil
   expect(await spendable(real, one.orgId)).toBe(900);
 });
 
-test('a shard whose names were lost opens when all of it is loaded, and not before gateways had their time', async () => {
+test.each([
+  { first: 'it is loaded', reholdMs: 300, loadMs: 0 },
+  { first: 'gateways had their time', reholdMs: 0, loadMs: 300 },
+])('a shard whose names were lost serves nobody before all of it is loaded and gateways had their time: $first first', async (takes) => {
   const [one, other] = await neighbours();
   const shard = shardOf(one.orgId);
   const store = createEmbeddedStore();
   const moves: string[] = [];
   const [told, healedMs] = [[] as number[], performance.now()];
   const healing = createHeal({
-    ...{ db: books.db, owner: 'test', reholdMs: 300, onServing: ({ shards }) => void told.push(shards) },
+    ...{ db: books.db, owner: 'test', reholdMs: takes.reholdMs, onServing: ({ shards }) => void told.push(shards) },
     store: {
       ...store,
+      load: async (name, orgs, epoch) => {
+        if (name === shard) await new Promise((go) => setTimeout(go, takes.loadMs));
+        return store.load(name, orgs, epoch);
+      },
       expect: async (name, accounts) => name !== shard && store.expect(name, accounts),
       transition: async (name, from, to) => {
         const moved = await store.transition(name, from, to);
